@@ -12,6 +12,7 @@ from onnxwalk.export.conversion.convert import build_draft
 from onnxwalk.export.conversion.draft import Draft, attach_weights
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.load import Architecture, load_model
+from onnxwalk.export.pixels import store_pixels
 from onnxwalk.export.quiet import quiet
 from onnxwalk.export.text import (
     build_tokenizers,
@@ -82,6 +83,7 @@ def export_model(
         draft = build_draft(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
         store_metadata(draft.model, tokenizers, names)
+        store_pixels(draft)
         notes = (
             *describe_text_inputs(tokenizers, layers),
             *(f"not in the file, for training: {what}" for what in traced.left_out),

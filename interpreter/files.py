@@ -8,8 +8,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from onnxwalk.interpreter.errors import InvalidInputError
+
+
+def as_path(path: Any) -> Path:
+    """The path of a file. Raises InvalidInputError for anything else."""
+    try:
+        return Path(os.fsdecode(path))
+    except TypeError:
+        raise InvalidInputError(f"expected the path of a file, not {path!r}") from None
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.compiler.program import Program
+from onnxwalk.interpreter.errors import InvalidInputError, OperatorError
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.runtime.feeds import Inputs
+from onnxwalk.interpreter.runtime.feeds import Inputs, check_feed
 from onnxwalk.interpreter.runtime.runner import Runner
 from onnxwalk.ops.shared.numpy_state import computing
 
@@ -55,6 +56,7 @@ class _Runs:
         seeded: bool,
         options: Mapping[str, Any],
     ) -> None:
+        self._of = of
         with computing():
             program, found = program.gradients(of, xs, seeded=seeded)
         self._names, self._seed = list(found.gradients), "".join(found.seeds)
@@ -63,5 +65,19 @@ class _Runs:
 
     def __call__(self, feeds: Mapping[str, Any], seed: Any) -> list[np.ndarray]:
         if self._seed and isinstance(feeds, Mapping):
-            feeds = {**feeds, self._seed: seed}
-        return self._run(self._names, feeds)
+            feeds = {**feeds, self._seed: self._checked(seed)}
+        try:
+            return self._run(self._names, feeds)
+        except OperatorError as error:
+            if error.operator != "Seed" or error.__cause__ is None:
+                raise
+            raise InvalidInputError(f"{self._of!r}: {error.__cause__}") from None
+
+    def _checked(self, seed: Any) -> Any:
+        """The seed as an array of the dtype of the value. Raises InvalidInputError."""
+        (declared,) = (info.type for info in self._inputs.required if info.name == self._seed)
+        try:
+            return check_feed(self._seed, declared, seed, {})
+        except InvalidInputError as error:
+            text = str(error).replace(f"input '{self._seed}", f"the seed of '{self._of}", 1)
+            raise InvalidInputError(text) from None

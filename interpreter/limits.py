@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import math
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.ops.contract.records import record
 
 #: the machine's memory where the system doesn't report it
 _UNKNOWN_MACHINE = 4 << 30
@@ -28,7 +29,7 @@ def half_of_memory() -> int:
     return total // 2
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Limits:
     """What loading a model, and each run of it, may use. ``None``: no limit.
 

@@ -28,17 +28,17 @@ from onnxwalk.interpreter.ir.model import Graph, Model, Shape, Tensor, TensorInf
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model
 from onnxwalk.interpreter.reader.source import release_pages
-from onnxwalk.interpreter.runtime.estimate import Estimate, estimate
 from onnxwalk.interpreter.runtime.feeds import Inputs, split_arguments
 from onnxwalk.interpreter.runtime.runner import Runner
 from onnxwalk.interpreter.runtime.threads import check_threads
-from onnxwalk.interpreter.runtime.trace import Trace
 from onnxwalk.ops import Registry
 from onnxwalk.ops import registry as builtin_operators
 from onnxwalk.ops.shared.numpy_state import computing
 
 if TYPE_CHECKING:
     from onnxwalk.interpreter.gradients import Gradients
+    from onnxwalk.interpreter.runtime.estimate import Estimate
+    from onnxwalk.interpreter.runtime.trace import Trace
 
 _DEFAULT_LIMITS = Limits()
 
@@ -201,7 +201,7 @@ class Session:
                 text = "; ".join(assumptions)
                 warnings.warn(f"{model.source}: {text} (strict=True refuses that)", stacklevel=3)
         # Before IR version 3 a file could omit the operator set, which meant the first one.
-        context = Context(registry, model.opsets or {"": 1}, np.random.default_rng(seed))
+        context = Context(registry, model.opsets or {"": 1}, seed)
         self._program = Program(model, context, rewrites, bind=executor == "bound")
         self.graph = self._program.graph
         self._inputs = Inputs(self.graph, self._program.check_types)
@@ -342,6 +342,8 @@ class Session:
         Raises InvalidInputError for invalid feeds; the iteration raises OperatorError if an
         operator rejects its inputs.
         """
+        from onnxwalk.interpreter.runtime.trace import Trace  # where it is needed
+
         values = self._inputs.check(feeds)
         plan = self._program.plan(tuple(values), None, as_written=not optimized)
         return Trace(plan, list(values.values()), self.limits, iterations)
@@ -353,6 +355,8 @@ class Session:
 
         Raises InvalidInputError for invalid shapes, and where no estimate is possible.
         """
+        from onnxwalk.interpreter.runtime.estimate import estimate  # where it is needed
+
         return estimate(self.inputs, functools.partial(self._runner.prepare, None), shapes)
 
     def __repr__(self) -> str:

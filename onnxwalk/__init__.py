@@ -55,14 +55,14 @@ from onnxwalk.interpreter.ir.model import (
     ValueType,
 )
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.runtime.estimate import Estimate
-from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
 from onnxwalk.interpreter.session import Executor, Session, load
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
     from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
     from onnxwalk.interpreter.analysis.saliency import Attribution, Saliency, saliency
+    from onnxwalk.interpreter.runtime.estimate import Estimate
+    from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
     from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
     from onnxwalk.training import train
 
@@ -126,7 +126,11 @@ _LATER = ("backend", "export", "onnxruntime", "text", "training")
 #: names that are imported from a module on first use
 _LATER_FROM = {
     "Attribution": "interpreter.analysis.saliency",
+    "Estimate": "interpreter.runtime.estimate",
+    "Event": "interpreter.runtime.trace",
+    "Place": "interpreter.runtime.trace",
     "Saliency": "interpreter.analysis.saliency",
+    "Trace": "interpreter.runtime.trace",
     "Weight": "interpreter.weights",
     "saliency": "interpreter.analysis.saliency",
     "train": "training",

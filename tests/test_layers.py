@@ -35,6 +35,7 @@ LAYERS = [
         "interpreter.files",
         "interpreter.limits",
         "interpreter.optional",
+        "interpreter.pixels",
         "interpreter.text",
     ],
     ["interpreter.ir"],

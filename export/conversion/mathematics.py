@@ -10,25 +10,11 @@ from onnxwalk.export.conversion.nodes import Nodes
 
 
 def _atan2(nodes: Nodes) -> None:
-    """The angle of the point (x, y): atan(|y| / |x|), from π where x is negative, with y's sign.
+    """The angle of the point (x, y): atan(y / x), turned by π where x is negative, or
+    ±π/2 - atan(x / y). Of both the one whose quotient is below 1, which has the right slopes on the
+    axes and diagonals, too.
 
-    -0 is negative here, and of two infinities the quotient is 1."""
-    y, x = nodes.inputs
-    size_y, size_x = nodes.add("Abs", [y]), nodes.add("Abs", [x])
-    dtype = nodes.dtype(x)
-    zero, one, pi = (nodes.const(value, dtype) for value in (0, 1, np.pi))
-    same = nodes.add("Where", [nodes.add("Equal", [size_y, zero]), zero, one])
-    equal = nodes.add("Equal", [size_y, size_x])
-    angle = nodes.add(
-        "Atan", [nodes.add("Where", [equal, same, nodes.add("Div", [size_y, size_x])])]
-    )
-    angle = nodes.add("Where", [_is_negative(nodes, x), nodes.add("Sub", [pi, angle]), angle])
-    nodes.replace("Where", [_is_negative(nodes, y), nodes.add("Neg", [angle]), angle])
-
-
-def _smooth_atan2(nodes: Nodes) -> None:
-    """The same for a file that is to be trained: atan(y / x) or ±π/2 - atan(x / y). The one whose
-    quotient is below 1 has the right slopes on the axes and diagonals, too."""
+    -0 is negative here, and of two infinities the quotient is 1 or -1."""
     y, x = nodes.inputs
     dtype = nodes.dtype(x)
     zero, one, minus, pi = (nodes.const(value, dtype) for value in (0, 1, -1, np.pi))
@@ -207,6 +193,7 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Bitcast": _bitcast,
     "BroadcastArgs": _broadcast_args,
     "Cross": _cross,
+    "DivNoNan": _div_no_nan,
     "Expm1": _expm1,
     "Inv": _inv,
     "IsFinite": _is_finite,
@@ -222,7 +209,5 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
 }
 #: in files that are to be trained, in addition
 WRITERS_TO_TRAIN: dict[str, Callable[[Nodes], None]] = {
-    "Atan2": _smooth_atan2,
-    "DivNoNan": _div_no_nan,
     "Relu6": _relu6,
 }

@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from onnxwalk.interpreter.cli import _show
 
 
+class Bar:
+    """How far something is: a call shows it, unless stderr isn't a terminal."""
+
+    def __init__(self, title: str, shown: Progress | None) -> None:
+        self._shown = shown
+        self._task = None if shown is None else shown.add_task(title, total=None)
+
+    def __call__(self, done: int, total: int | None, title: str | None = None) -> None:
+        """``total``: of how much, or ``None`` if that isn't known; ``title``: another one."""
+        if self._shown is None or self._task is None:
+            return
+        self._shown.update(self._task, completed=done, total=total, description=title)
+
+    def line(self, text: str) -> None:
+        """A line of text that stays, above the bar."""
+        if self._shown is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._shown.console.print(text)
+
+
 @contextlib.contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar as a function of how much is done, and of how much; does nothing if stderr
-    isn't a terminal."""
+def progress(title: str) -> Iterator[Bar]:
+    """A progress bar in the ``with`` block, to be called with how much is done, and of how much."""
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield Bar(title, None)
         return
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_show.console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_show.console(stderr=True), transient=True) as shown:
+        yield Bar(title, shown)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from onnxwalk.interpreter.cli import _images, _show
+from onnxwalk.interpreter.cli import _images
+from onnxwalk.interpreter.cli._progress import Bar
 from onnxwalk.interpreter.cli._rows import npz_members, open_npy
 from onnxwalk.interpreter.cli._texts import read_lines
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
@@ -77,47 +76,24 @@ def _classes(texts: Sequence[str], names: Sequence[str], where: str) -> np.ndarr
 
 
 class Reporter(Callback):
-    """Shows how far a training is, on stderr: a bar if that is a terminal, else a line for each
-    epoch."""
+    """Shows how far a training is: on the bar, and a line for each epoch."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs, self._task = epochs, None
-        self._bar: Progress | None = None
-
-    @contextlib.contextmanager
-    def showing(self) -> Iterator[None]:
-        """Show it in the ``with`` block."""
-        if not sys.stderr.isatty():
-            yield
-            return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=_show.console(stderr=True), transient=True) as self._bar:
-            yield
+    def __init__(self, epochs: int, bar: Bar) -> None:
+        self._epochs, self._bar = epochs, bar
 
     def on_epoch_begin(self, epoch: int) -> None:
-        if self._bar is not None:
-            for task in self._bar.task_ids:
-                self._bar.remove_task(task)
-            name = f"epoch {epoch + 1}/{self._epochs}"
-            self._bar.add_task(name, total=self.fit.batches_per_epoch)
+        # (when it goes on in the middle of an epoch, batches are done already)
+        self._bar(self.fit.batch, self.fit.batches_per_epoch, self._name(epoch))
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
-        if self._bar is not None:
-            (task,) = self._bar.task_ids
-            text = f"epoch {self.fit.epoch + 1}/{self._epochs}  loss {logs['loss']:.4f}"
-            self._bar.update(task, completed=batch + 1, description=text)
+        title = f"{self._name(self.fit.epoch)}  loss {logs['loss']:.4f}"
+        self._bar(batch + 1, self.fit.batches_per_epoch, title)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        text = f"epoch {epoch + 1}/{self._epochs}  " + describe(logs)
-        if self._bar is not None:
-            self._bar.console.print(text)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        self._bar.line(f"{self._name(epoch)}  {describe(logs)}")
+
+    def _name(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}/{self._epochs}"
 
 
 def describe(logs: Mapping[str, Any]) -> str:

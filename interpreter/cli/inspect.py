@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.cli import _deep, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer
@@ -75,7 +73,7 @@ def _report(path: str, model: Model) -> dict[str, Any]:
     check(model)
     graph = inline_functions(model)
     opsets = model.opsets or {"": 1}
-    context = Context(registry, opsets, np.random.default_rng())
+    context = Context(registry, opsets)
     missing = unsupported(graph, context)
     problem = None
     if not missing:

@@ -20,6 +20,7 @@ from onnxwalk.interpreter.cli._arguments import (
 )
 from onnxwalk.interpreter.cli._files import read_inputs
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
+from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.cli._training import (
     Reporter,
@@ -151,20 +152,20 @@ def run(args: argparse.Namespace) -> int:
         frozen=args.frozen,
         seed=args.seed,
     )
-    reporter = Reporter(args.epochs)
     fit = Fit(
         trainer,
         data,
         epochs=args.epochs,
         batch_size=args.batch,
-        callbacks=[reporter, *_callbacks(args)],
+        callbacks=_callbacks(args),
         shuffle=not args.no_shuffle,
         **_validation(session, args),
     )
     if args.resume is not None:
         fit.resume(args.resume)
     try:
-        with reporter.showing():
+        with progress("") as bar:
+            fit.callbacks.insert(0, Reporter(args.epochs, bar))
             fit.run()
     except KeyboardInterrupt:
         if not fit.is_whole:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -12,18 +13,27 @@ from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops import Operator, Registry
 from onnxwalk.ops import registry as builtin_operators
 from onnxwalk.ops.contract.derived import find_operator
+from onnxwalk.ops.contract.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Context:
-    """The operators to choose from, the opsets to choose by, and the session's random numbers."""
+    """The operators to choose from, the opsets to choose by, and the session's random numbers.
+
+    ``seed``: of these numbers, or the generator itself.
+    """
 
     registry: Registry
     opsets: Mapping[str, int]
-    rng: np.random.Generator
+    seed: int | np.random.Generator | None = None
     _operators: dict[tuple[str, str, int], Operator | None] = field(
         default_factory=dict, repr=False
     )
+
+    @functools.cached_property
+    def rng(self) -> np.random.Generator:
+        """Made when first asked for: few models draw numbers, and NumPy imports 20 modules."""
+        return np.random.default_rng(self.seed)
 
     def opset(self, node: Node) -> int | None:
         """The opset of a node's domain; ``None`` if it isn't imported."""

@@ -16,7 +16,7 @@ from onnxwalk.interpreter.compiler.constants import (
     shape_stand_in,
 )
 from onnxwalk.interpreter.compiler.context import Context, captured_names
-from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.cost import Cost, default_cost, no_cost
@@ -44,6 +44,24 @@ def lower(
 _PREPARED = 16
 
 
+class _Constants(dict[str, np.ndarray]):
+    """The constants of a graph by name. Those of the file become arrays when first asked for: many
+    are unaligned, which makes it a copy, and many aren't read any more."""
+
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray], tensors: Mapping[str, Tensor | SparseTensor]
+    ) -> None:
+        super().__init__(arrays)
+        self._tensors = tensors
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors or super().__contains__(name)
+
+    def __missing__(self, name: str) -> np.ndarray:
+        array = self[name] = as_array(self._tensors[name])
+        return array
+
+
 class _Lowering:
     def __init__(
         self,
@@ -59,10 +77,10 @@ class _Lowering:
         self.template: list[Any] = [None]
         self.slots: dict[str, int] = {"": NOTHING}
         self.input_slots = tuple(self.define(name) for name in inputs)
-        defined = {name for node in graph.nodes for name in node.outputs} | set(inputs)
-        self.constants = {n: a for n, a in outer_constants.items() if n not in defined}
         own = {n: t for n, t in graph.initializers.items() if n not in set(inputs)}
-        self.constants |= {name: as_array(tensor) for name, tensor in own.items()}
+        defined = {name for node in graph.nodes for name in node.outputs}.union(inputs, own)
+        outer = {n: a for n, a in outer_constants.items() if n not in defined}
+        self.constants = _Constants(outer, own)
 
     def plan(self) -> Plan:
         steps = []
@@ -98,7 +116,8 @@ class _Lowering:
         operator = self.context.operator(node)
         assert operator is not None, "resolve() has looked up every operator"
         graphs = {name: self.body(graph) for name, graph in node.graphs}
-        call, bind, names = self.call(node, operator, graphs)
+        keywords = operator_keywords(node, operator, self.context)
+        call, bind, names = self.call(node, operator, keywords, graphs)
         bodies = {name: (plan, len(outer)) for name, (plan, outer) in graphs.items()}
         inputs = tuple(self.read(name) for name in names)
         outputs = tuple(self.define(name) for name in node.outputs)
@@ -107,25 +126,24 @@ class _Lowering:
         absorbed: tuple[Any, ...] = ()
         if len(names) < len(node.inputs):
             absorbed = tuple(
-                (name, array.shape, array.dtype)
+                (name, self.constants[name].shape, self.constants[name].dtype)
                 for name in node.inputs
-                if name not in names and (array := self.constants.get(name)) is not None
+                if name not in names and name in self.constants
             )
-        cost = self.cost(node, operator, names)
+        cost = self.cost(node, operator, keywords, names)
         calls = getattr(call, "calls", None)
         return Step(call, inputs, outputs, (), node, operator, bind, bodies, absorbed, cost, calls)
 
     def cost(
-        self, node: Node, operator: Operator, names: Sequence[str]
+        self, node: Node, operator: Operator, keywords: dict[str, Any], names: Sequence[str]
     ) -> Callable[..., Cost] | None:
         """The cost of a call as a function of its inputs. In place of constants that the call has
         absorbed, the operator's rule gets stand-ins."""
         rule = operator.cost
         if rule is default_cost or rule is no_cost:
             return None if rule is default_cost else rule
-        if not node.graphs:
-            keywords = operator_keywords(node, operator, self.context)
-            rule = partial(rule, **keywords) if keywords else rule
+        if keywords and not node.graphs:
+            rule = partial(rule, **keywords)
         if len(names) >= len(node.inputs):
             return rule
         stand_ins = [
@@ -143,10 +161,13 @@ class _Lowering:
         return cost
 
     def call(
-        self, node: Node, operator: Operator, bodies: dict[str, tuple[Plan, list[str]]]
+        self,
+        node: Node,
+        operator: Operator,
+        keywords: dict[str, Any],
+        bodies: dict[str, tuple[Plan, list[str]]],
     ) -> tuple[Callable[..., Any], Callable[..., Any] | None, Sequence[str]]:
         """The function of a node's values, its binder, and the names of the values."""
-        keywords = operator_keywords(node, operator, self.context)
         if bodies:
             function = partial(operator.function, **keywords)
             outer_names = [name for _, names in bodies.values() for name in names]

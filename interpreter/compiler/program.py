@@ -18,7 +18,6 @@ from onnxwalk.interpreter.compiler.passes import (
     apply_rewrites,
 )
 from onnxwalk.interpreter.compiler.resolve import resolve
-from onnxwalk.interpreter.compiler.shapes import infer_output_shapes
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorType, ValueInfo
@@ -101,6 +100,8 @@ class Program:
 
     def output_shapes(self, inputs: Sequence[ValueInfo]) -> list[Shape | None]:
         """As ``infer_output_shapes``, of the program's graph."""
+        from onnxwalk.interpreter.compiler.shapes import infer_output_shapes  # seldom needed
+
         return infer_output_shapes(self.graph, inputs, self.context)
 
     def check_types(self, types: Mapping[str, TensorType]) -> None:

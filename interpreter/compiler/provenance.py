@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from onnxwalk.interpreter.compiler.context import names_used
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Fate:
     """What the rewrites did with a node.
 

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxwalk.interpreter.display import as_text, count_operators, join_lines, type_text
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, numpy_dtype
+from onnxwalk.ops.contract.records import record
 
 #: a dimension: fixed, symbolic ("batch"), or unknown
 Dimension: TypeAlias = int | str | None
 Shape: TypeAlias = tuple[Dimension, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TensorType:
     """A tensor of ``element`` (a ``TensorProto.DataType`` code; 0: unknown).
 
@@ -43,7 +44,7 @@ class TensorType:
         return f"{name}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SparseTensorType(TensorType):
     """A sparse tensor."""
 
@@ -51,7 +52,7 @@ class SparseTensorType(TensorType):
         return f"sparse {super().__str__()}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SequenceType:
     """A list of values of one type."""
 
@@ -61,7 +62,7 @@ class SequenceType:
         return f"sequence({self.element})"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class OptionalType:
     """A value of one type, or none."""
 
@@ -71,7 +72,7 @@ class OptionalType:
         return f"optional({self.element})"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MapType:
     """A dictionary from ``key`` (a ``TensorProto.DataType`` code) to values of one type."""
 
@@ -83,7 +84,7 @@ class MapType:
         return f"map({name}, {self.value})"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class OpaqueType:
     """A type that only its domain defines."""
 
@@ -97,7 +98,7 @@ class OpaqueType:
 ValueType: TypeAlias = "TensorType | SequenceType | OptionalType | MapType | OpaqueType | None"
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Tensor:
     """A constant. ``array`` is a read-only view of the file's memory wherever the format allows."""
 
@@ -113,7 +114,7 @@ class Tensor:
         return f"Tensor {self.name}: {type_text(self.array)}"
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class SparseTensor:
     """A constant in coordinate form: ``values`` (n,) at ``indices`` (n,) linear or (n, rank)."""
 
@@ -139,7 +140,7 @@ class SparseTensor:
         return dense
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Reference:
     """The value of an attribute in a function's body that refers to the function's attribute."""
 
@@ -151,7 +152,7 @@ class Reference:
 AttributeValue: TypeAlias = Any
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Node:
     """One call of an operator or of a model-local function."""
 
@@ -208,7 +209,7 @@ class Node:
     __repr__ = __str__
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class ValueInfo:
     """The name and type of a value.
 
@@ -222,7 +223,7 @@ class ValueInfo:
     denotations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TensorInfo:
     """An input or output: ``shape`` keeps symbols, as ("batch", 32, 32, 3); unknown: ``None``.
 
@@ -250,7 +251,7 @@ class TensorInfo:
         return f"{self.name}: {self.type if self.type is not None else 'unknown'}"
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Graph:
     """Nodes in the order of the file, which must be a topological one."""
 
@@ -280,7 +281,7 @@ class Graph:
         return as_text(f"Graph: {self.name}", self.summary())
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Function:
     """An operator that the model defines itself, by a body of nodes."""
 
@@ -297,7 +298,7 @@ class Function:
     value_info: Mapping[str, ValueInfo] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Training:
     """One step of a training algorithm, which inference doesn't use."""
 
@@ -305,7 +306,7 @@ class Training:
     algorithm: Graph
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Model:
     """The contents of a file. ``source`` names it in messages."""
 

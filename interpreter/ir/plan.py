@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.interpreter.ir.model import Node, ValueType
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.records import record
 
 #: slot 0 of every plan holds ``None``: an omitted optional input
 NOTHING = 0
@@ -39,7 +40,7 @@ class Step(NamedTuple):
     calls: Callable[..., Any] | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Plan:
     """A graph lowered to steps over slots."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.interpreter.budget import current_budget, take
 from onnxwalk.interpreter.errors import InvalidModelError
+from onnxwalk.ops.contract.records import record
 
 VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
 
@@ -22,7 +22,7 @@ VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
 MAX_DEPTH = 100
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Field:
     """A field of a message: its name, kind and, for kind "message", the fields of that message."""
 

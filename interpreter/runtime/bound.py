@@ -28,11 +28,52 @@ from onnxwalk.interpreter.runtime.bind import (
 )
 from onnxwalk.interpreter.runtime.call import name_error
 from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed
+from onnxwalk.ops.contract.packing import Packing, pack
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.numpy_state import computing
 
 #: the most nanoseconds of work between two checks of the time
 _UNCHECKED = 1_000_000
+
+
+def _bind(
+    plan: Plan,
+    space: Space,
+    arguments: Sequence[Any],
+    changing: Changing,
+    before: Shapes | None,
+    resident: Mapping[int, np.ndarray] | None,
+) -> tuple[Scope, list[slice]]:
+    scope = Scope(space, plan, changing, before)
+    for slot, array in (resident or {}).items():
+        scope.values[slot] = array
+        scope.fixed.add(slot)
+    slots = [slot for slot in plan.inputs if slot not in (resident or ())]
+    for slot, argument in zip(slots, arguments, strict=True):
+        is_open = scope.has_moved(slot, argument)
+        if is_open:
+            scope.moving.add(slot)
+        if can_be_borrowed(argument) and not is_open:
+            scope.borrow(slot, argument)
+        else:
+            scope.store(slot, argument, is_open)
+    if resident is None:
+        scope.lends = {s for s in plan.outputs if s not in plan.inputs}
+    return scope, scope.bind()
+
+
+def rehearse(
+    plan: Plan, arguments: Sequence[Any], changing: Changing, resident: Mapping[int, np.ndarray]
+) -> Packing | None:
+    """Where the memory of a bound plan lies best; ``None`` if that can't be told: a step that isn't
+    bound is called, with whatever numbers there are, and may raise."""
+    budget = current_budget()
+    space = Space(budget.fill if budget is not None else None, is_rehearsal=True)
+    try:
+        _bind(plan, space, arguments, changing, None, resident)
+    except Exception:
+        return None
+    return pack(space.arena.uses)
 
 
 class Bound:
@@ -45,18 +86,31 @@ class Bound:
         changing: Changing = frozenset(),
         before: Shapes | None = None,
         resident: Mapping[int, np.ndarray] | None = None,
+        packing: Packing | None = None,
     ) -> None:
         """Bind by running: afterwards ``outputs()`` returns the results of this run.
 
         ``changing``: the results that are known to change their shapes. ``before``: the ``shapes``
         of an earlier run with others, for an open plan. ``resident``: by slot, inputs that are the
         same arrays in every run, with other contents, and are read where they lie: the arguments
-        are those of the other inputs, and the outputs are left in the plan's memory.
+        are those of the other inputs, and the outputs are left in the plan's memory. ``packing``:
+        of the memory, from ``rehearse``.
         """
         self.plan = plan
         self.names: tuple[str, ...] = ()  # of the arguments
         self._arguments = [slot for slot in plan.inputs if slot not in (resident or ())]
-        scope = self._bind(arguments, changing, before, resident)
+        budget = current_budget()
+        space = Space(budget.fill if budget is not None else None, packing)
+        try:
+            #: the range of each step's calls
+            scope, self.ranges = _bind(plan, space, arguments, changing, before, resident)
+        except Exception:
+            if budget is not None:
+                budget.give(space.nbytes)
+            raise
+        space.arena.reserve = None  # or the plan would keep the budget, and with it the feeds
+        #: the nanoseconds that each step may take; 0 without limits
+        self.work = scope.work
         self.space, self.calls, self.values = scope.space, scope.space.calls, scope.values
         #: of the values in each slot
         self.shapes: Shapes = [getattr(value, "shape", None) for value in self.values]
@@ -81,41 +135,6 @@ class Bound:
         self._lasting = (scope.known | scope.fixed) - set(self._places) - self._elsewhere
         #: each input's slot, whether its array is the same in every run, and its index as above
         self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in self._arguments]
-
-    def _bind(
-        self,
-        arguments: Sequence[Any],
-        changing: Changing,
-        before: Shapes | None,
-        resident: Mapping[int, np.ndarray] | None,
-    ) -> Scope:
-        budget = current_budget()
-        space = Space(budget.fill if budget is not None else None)
-        scope = Scope(space, self.plan, changing, before)
-        for slot, array in (resident or {}).items():
-            scope.values[slot] = array
-            scope.fixed.add(slot)
-        for slot, argument in zip(self._arguments, arguments, strict=True):
-            is_open = scope.has_moved(slot, argument)
-            if is_open:
-                scope.moving.add(slot)
-            if can_be_borrowed(argument) and not is_open:
-                scope.borrow(slot, argument)
-            else:
-                scope.store(slot, argument, is_open)
-        if resident is None:
-            scope.lends = {s for s in self.plan.outputs if s not in self.plan.inputs}
-        try:
-            #: the range of each step's calls
-            self.ranges = scope.bind()
-        except Exception:
-            if budget is not None:
-                budget.give(space.nbytes)
-            raise
-        space.arena.reserve = None  # or the plan would keep the budget, and with it the feeds
-        #: the nanoseconds that each step may take; 0 without limits
-        self.work = scope.work
-        return scope
 
     @property
     def nbytes(self) -> int:

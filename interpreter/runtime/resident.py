@@ -6,6 +6,7 @@ neither copies the weights nor binds its plan again. Results are left in the pla
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ from onnxwalk.interpreter.errors import LimitError, RunStopped
 from onnxwalk.interpreter.ir.plan import Plan, Step
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.bind import Changing, ShapeChanged
-from onnxwalk.interpreter.runtime.bound import Bound
+from onnxwalk.interpreter.runtime.bound import Bound, rehearse
 from onnxwalk.interpreter.runtime.walk import execute, walk
+from onnxwalk.ops.contract.packing import Packing
 from onnxwalk.ops.shared.numpy_state import computing
 
 #: for how many shapes of the arguments a bound plan is kept
@@ -34,8 +36,11 @@ class ResidentPlan:
         *,
         executor: str,
         limits: Limits | None,
+        rng: np.random.Generator,
     ) -> None:
-        """``resident``: by slot, the arrays of the inputs that aren't arguments of a run."""
+        """``resident``: by slot, the arrays of the inputs that aren't arguments of a run. ``rng``:
+        what the plan draws from."""
+        self._rng = rng
         self._plan, self._resident = plan, resident
         self._is_bound, self._limits = executor == "bound", limits
         self._kept: dict[Hashable, Bound] = {}
@@ -93,12 +98,23 @@ class ResidentPlan:
         return False
 
     def _bind(self, arguments: Sequence[Any]) -> Bound | None:
+        packing = self._rehearse(arguments)
         try:
-            return Bound(self._plan, arguments, self._changing, resident=self._resident)
+            return Bound(
+                self._plan, arguments, self._changing, resident=self._resident, packing=packing
+            )
         except RunStopped:
             raise
         except Exception:  # a walk has the message, or succeeds
             return None
+
+    def _rehearse(self, arguments: Sequence[Any]) -> Packing | None:
+        state = copy.deepcopy(self._rng.bit_generator.state)
+        try:
+            with use_budget(self._budget(arguments)):
+                return rehearse(self._plan, arguments, self._changing, self._resident)
+        finally:
+            self._rng.bit_generator.state = state
 
     def _outputs(self, bound: Bound) -> list[Any]:
         results = [bound.values[slot] for slot in self._plan.outputs]

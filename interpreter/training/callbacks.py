@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
+from onnxwalk.interpreter.files import as_path
 from onnxwalk.interpreter.training.checks import check_count
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class ModelCheckpoint(_Monitor):
         mode: str = "auto",
     ) -> None:
         super().__init__(monitor, mode, 0)
-        self.path, self.save_best_only = Path(filepath), save_best_only
+        self.path, self.save_best_only = as_path(filepath), save_best_only
 
     def check(self, names: Iterable[str]) -> None:
         if self.save_best_only:
@@ -170,7 +170,7 @@ class Checkpoint(Callback):
     the optimizer's state, random numbers, history."""
 
     def __init__(self, filepath: str | os.PathLike[str]) -> None:
-        self.path = Path(filepath)
+        self.path = as_path(filepath)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         self.fit.save(self.path)

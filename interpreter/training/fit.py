@@ -9,12 +9,12 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.files import as_path
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.training.callbacks import find_callbacks
@@ -284,8 +284,9 @@ class Fit:
             raise InvalidInputError(
                 f"{path}: only arrays, and iterables that begin anew in each epoch, can be resumed"
             )
-        about, _ = read_checkpoint(Path(path))
-        check_same(Path(path), about.get("progress"), self._data_settings())
+        path = as_path(path)
+        about, _ = read_checkpoint(path)
+        check_same(path, about.get("progress"), self._data_settings())
         progress, arrays = self.trainer.load_checkpoint(path)
         self.epoch, self.batch = int(progress["epoch"]), int(progress["batch"])
         self.history = {name: list(values) for name, values in progress["history"].items()}

@@ -51,7 +51,7 @@ class Network:
         """
         self.losses, self.pieces, self.source = losses, pieces, source
         self.rng = np.random.default_rng()
-        context = replace(program.context, rng=self.rng)
+        context = replace(program.context, seed=self.rng)
         options: dict[str, Any] = {"executor": executor, "limits": limits}
         with computing():
             graph, statistics = in_training(losses.graph, context, frozenset(frozen), recorded)
@@ -84,7 +84,7 @@ class Network:
         plan = program.plan([*self.inputs, *self.weights], list(outputs))
         slots = dict(zip([*self.inputs, *self.weights], plan.inputs, strict=True))
         resident = {slots[name]: array for name, array in self.weights.items()}
-        return ResidentPlan(plan, resident, **options)
+        return ResidentPlan(plan, resident, rng=self.rng, **options)
 
     @property
     def nbytes(self) -> int:

@@ -6,6 +6,7 @@ import fnmatch
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ class Piece:
 
     def of(self, array: np.ndarray) -> list[np.ndarray]:
         """The parts of the initializer, or of its gradient, as views."""
-        return [array[part] for part in self.parts]
+        places: list[Any] = [(*part, ...) for part in self.parts]  # of scalars views, too
+        return [array[place] for place in places]
 
 
 def find_pieces(model: Model, graph: Graph, loss: str, frozen: Sequence[str]) -> tuple[Piece, ...]:

@@ -6,12 +6,12 @@ import contextlib
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError, OperatorError
+from onnxwalk.interpreter.files import as_path
 from onnxwalk.interpreter.ir.model import Graph, Tensor, TensorType
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.feeds import Inputs
@@ -247,15 +247,16 @@ class Trainer:
         kept = {f"weight {name}": w for name, w in self.weights.items()}
         for i, state in enumerate(self._states):
             kept |= {f"state {i} {j}": x for j, x in enumerate(state)}
-        write_checkpoint(Path(path), about, {**kept, **(arrays or {})})
+        write_checkpoint(as_path(path), about, {**kept, **(arrays or {})})
 
     def load_checkpoint(
         self, path: str | os.PathLike[str]
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Go on from a checkpoint; returns what ``fit`` added. Raises InvalidInputError if it is of
         another model or other settings: then nothing has changed."""
-        about, arrays = read_checkpoint(Path(path))
-        check_same(Path(path), about, self._identity())
+        path = as_path(path)
+        about, arrays = read_checkpoint(path)
+        check_same(path, about, self._identity())
         targets = {f"weight {name}": w for name, w in self.weights.items()}
         for i, state in enumerate(self._states):
             targets |= {f"state {i} {j}": x for j, x in enumerate(state)}

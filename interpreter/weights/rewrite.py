@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, suggest
-from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
+from onnxwalk.interpreter.files import as_path, replace_atomically, translate_os_errors
 from onnxwalk.interpreter.ir.model import Model, Tensor
 from onnxwalk.interpreter.reader import read_model
 from onnxwalk.interpreter.reader.messages import GRAPH, MODEL, SPARSE_TENSOR, TENSOR, Message
@@ -47,9 +47,9 @@ def write_weights(
     Raises InvalidInputError for names that the file doesn't have, for arrays of another shape or
     dtype, and if nothing can be written; and as ``onnxwalk.load`` for a file that can't be read.
     """
+    target = Path(os.path.realpath(as_path(path)))
     source = _open(model)
     values = _check(read_model(source), arrays)
-    target = Path(os.path.realpath(path))
     with replace_atomically(target) as part:
         rewriter = _Rewriter(source, values, _free_name(target))
         _write(part, rewriter.model(), target)

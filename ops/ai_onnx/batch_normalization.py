@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import normalization_gradients as gradients
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import REQUIRED, op
@@ -202,7 +201,3 @@ declare(
     batch_normalization, batch_normalization_1, batch_normalization_7,
     flops=flops.per_output(2),
 )  # fmt: skip
-
-batch_normalization.vjp(gradients.vjp_of_batch_normalization)
-batch_normalization_7.vjp(gradients.vjp_of_batch_normalization_7)
-batch_normalization_1.vjp(gradients.vjp_of_batch_normalization_1)

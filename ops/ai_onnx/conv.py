@@ -20,20 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from onnxwalk.ops.ai_onnx.conv_gradients import (
-    correlate_windows,
-    cost_of_gradients,
-    spread_windows,
-    sum_by_channel,
-)
 from onnxwalk.ops.contract.cost import BLOCK, Cost, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
-from onnxwalk.ops.fast import conv_gradients as fast
 from onnxwalk.ops.fast.conv import Weights, bind_conv
 from onnxwalk.ops.fast.epilogue import Epilogue
-from onnxwalk.ops.fast.gradients import bind_by_calls
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import (
@@ -63,17 +55,6 @@ def conv(x, w, b=None, *, group=1, kernel_shape=None, **windows):
     Spec: Conv-1, Conv-11 (strides and dilations default to 1), Conv-22 (bfloat16).
     """
     return prepare_conv(w, b, group=group, kernel_shape=kernel_shape, **windows)(x)
-
-
-@conv.vjp
-def vjp_of_conv(dy, x, w, *, x_shape, w_shape, group, kernel_shape, wanted, **windows):
-    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
-    dx = spread_windows(dy, w, axes, group) if wanted[0] else None
-    dw = correlate_windows(x, dy, axes, group) if wanted[1] else None
-    return dx, dw, sum_by_channel(dy) if wanted[2] else None
-
-
-vjp_of_conv.only_read_for(x="w", w="x")
 
 
 @conv.prepare
@@ -163,6 +144,8 @@ def cost_of_conv(
 @conv.bind
 def bind_conv_of_varying_weights(space, x, w, b=None, *, group=1, kernel_shape=None, **windows):
     """Weights that are constant are prepared, and bound then."""
+    from onnxwalk.ops.fast import conv_gradients as fast  # where it is needed: in training
+
     if x.ndim != w.ndim or x.ndim < 3 or x.shape[1] != w.shape[1] * group:
         return None
     check_weights(w, kernel_shape)
@@ -171,27 +154,6 @@ def bind_conv_of_varying_weights(space, x, w, b=None, *, group=1, kernel_shape=N
     if not fast.is_supported(axes, group, x, w, b):
         return None
     return fast.bind_varying_conv(space, x, w, b, axes)
-
-
-@vjp_of_conv.bind
-def bind_vjp_of_conv(space, dy, x, w, *, x_shape, w_shape, group, kernel_shape, wanted, **windows):
-    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
-    if not fast.is_supported(axes, group, dy, x, w):
-        return None
-    dx = dw = db = None
-    if wanted[0] and (dx := fast.bind_input_gradient(space, dy, w, axes)) is None:
-        dx = bind_by_calls(spread_windows, space, x_shape, dy, w, axes, group)
-    if wanted[1]:
-        dw = fast.bind_weights_gradient(space, x, dy, axes)
-    if wanted[2]:
-        db = fast.bind_bias_gradient(space, dy)
-    return dx, dw, db
-
-
-@vjp_of_conv.cost
-def cost_of_vjp_of_conv(dy, *_, x_shape, w_shape, group, kernel_shape, wanted, **windows):
-    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
-    return cost_of_gradients(x_shape, dy.shape, w_shape, dy.dtype, group, axes)
 
 
 def shape_of_conv(

@@ -13,9 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx.conv import conv
 from onnxwalk.ops.contract.cost import Cost, size
+from onnxwalk.ops.fast import conv_gradients as fast
+from onnxwalk.ops.fast.gradients import bind_by_calls
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, multiply_adds, wide_itemsize
-from onnxwalk.ops.shared.windows import BLOCK_BYTES, Axis, blocks, pad_spatial, window_view
+from onnxwalk.ops.shared.windows import (
+    BLOCK_BYTES,
+    Axis,
+    blocks,
+    pad_spatial,
+    window_axes,
+    window_view,
+)
 
 
 def spread_windows(y: np.ndarray, w: np.ndarray, axes: Sequence[Axis], group: int) -> np.ndarray:
@@ -79,3 +89,34 @@ def cost_of_gradients(
     work = multiply_adds(macs, dtype) + 20 * (taps * of_tap * 2 + size(x) + size(y) + size(w))
     calls = taps + item * of_tap * taps // BLOCK_BYTES
     return Cost(memory + 2 * PER_ARRAY * sum(w[2:]), work + 10 * PER_CALL * (calls + 1) * x[0])
+
+
+@conv.vjp
+def vjp_of_conv(dy, x, w, *, x_shape, w_shape, group, kernel_shape, wanted, **windows):
+    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
+    dx = spread_windows(dy, w, axes, group) if wanted[0] else None
+    dw = correlate_windows(x, dy, axes, group) if wanted[1] else None
+    return dx, dw, sum_by_channel(dy) if wanted[2] else None
+
+
+vjp_of_conv.only_read_for(x="w", w="x")
+
+
+@vjp_of_conv.bind
+def bind_vjp_of_conv(space, dy, x, w, *, x_shape, w_shape, group, kernel_shape, wanted, **windows):
+    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
+    if not fast.is_supported(axes, group, dy, x, w):
+        return None
+    x, w = x if wanted[1] else None, w if wanted[0] else None
+    dx = dw = None
+    if wanted[0] or wanted[1]:
+        dx, dw = fast.bind_gradients(space, dy, x, w, axes, x_shape)
+    if wanted[0] and dx is None:
+        dx = bind_by_calls(spread_windows, space, x_shape, dy, w, axes, group)
+    return dx, dw, fast.bind_bias_gradient(space, dy) if wanted[2] else None
+
+
+@vjp_of_conv.cost
+def cost_of_vjp_of_conv(dy, *_, x_shape, w_shape, group, kernel_shape, wanted, **windows):
+    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
+    return cost_of_gradients(x_shape, dy.shape, w_shape, dy.dtype, group, axes)

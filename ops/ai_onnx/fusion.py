@@ -69,7 +69,7 @@ def through_activation(
     if name == "Clip":
         return np.where((x >= given["minimum"]) & (x <= given["maximum"]), dy, 0)
     function, _ = ACTIVATIONS[name]
-    rule = Facts.of(function)["vjp"]
+    rule = Facts.of(function).of_gradient("vjp")
     if name == "Swish":
         given = {"alpha": 1.0}
     parameters_of_rule = inspect.signature(rule).parameters

@@ -56,6 +56,8 @@ def gather(data, indices, *, axis=0):
     """
     axis = normalize_axis(axis, data.ndim)
     before = (slice(None),) * axis
+    if indices.itemsize > np.intp().itemsize:  # take() would cut them off on 32 bits, in silence
+        _check_indices(indices, data.shape[axis], axis)
     try:
         if indices.ndim == 0:
             index = (*before, int(indices), ...)

@@ -6,7 +6,8 @@ B is the batch, H the heads, S the tokens, D the size of a head.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -43,6 +45,45 @@ def linear_attention(
 
     Spec: LinearAttention-27.
     """
+    terms = _terms(
+        query, key, value, past_state, decay, beta, kv_num_heads=kv_num_heads,
+        q_num_heads=q_num_heads, scale=scale, update_rule=update_rule,
+    )  # fmt: skip
+    groups, v, factor = terms.queries, terms.v, terms.scale
+    read = np.empty((*groups.shape[:4], v.shape[3]), v.dtype)
+    state = terms.state
+    for t, (_, state, _) in enumerate(_states(terms)):
+        read[:, :, :, t] = factor * (groups[:, :, :, t] @ state)
+    output = join_heads(read.reshape(len(read), q_num_heads, *read.shape[3:]))
+    state_dtype = query.dtype if past_state is None else past_state.dtype
+    return output.astype(query.dtype, copy=False), state.astype(state_dtype, copy=False)
+
+
+class _Terms(NamedTuple):
+    """What the formula of LinearAttention reads, with the heads apart."""
+
+    state: np.ndarray  # the first: (B, G, D, E)
+    queries: np.ndarray  # (B, G, H / G, S, D)
+    k: np.ndarray  # (B, G, S, D)
+    v: np.ndarray  # (B, G, S, E)
+    factors: np.ndarray | None  # exp(g): (B, G, S, D or 1, 1)
+    rates: np.ndarray | None  # (B, G or 1, S, 1)
+    scale: np.generic
+
+
+def _terms(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    past_state: np.ndarray | None,
+    decay: np.ndarray | None,
+    beta: np.ndarray | None,
+    *,
+    kv_num_heads: int,
+    q_num_heads: int,
+    scale: float,
+    update_rule: str,
+) -> _Terms:
     rules = ("linear", "gated", "delta", "gated_delta")
     if update_rule not in rules:
         raise ValueError(f"update_rule {update_rule!r} is not one of {', '.join(rules)}")
@@ -79,19 +120,80 @@ def linear_attention(
     state = np.zeros(shape, q.dtype) if past_state is None else wide(past_state)
     factor = q.dtype.type(scale or 1 / math.sqrt(size))
     groups = q.reshape(batch, kv_num_heads, q.shape[1] // kv_num_heads, length, size)
-    read = np.empty((*groups.shape[:4], shape[3]), q.dtype)
-    for t in range(length):
-        if factors is not None:
-            state = state * factors[:, :, t]
-        written = v[:, :, t]
-        if rates is not None:
-            recalled = (k[:, :, t, None, :] @ state)[:, :, 0]
-            written = rates[:, :, t] * (written - recalled)
-        state = state + k[:, :, t, :, None] * written[:, :, None, :]
-        read[:, :, :, t] = factor * (groups[:, :, :, t] @ state)
-    output = join_heads(read.reshape(batch, q_num_heads, length, shape[3]))
-    state_dtype = query.dtype if past_state is None else past_state.dtype
-    return output.astype(query.dtype, copy=False), state.astype(state_dtype, copy=False)
+    return _Terms(state, groups, k, v, factors, rates, factor)
+
+
+def _states(terms: _Terms) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """At each token: the state before something is written, and after it; and what is written."""
+    state = terms.state
+    for t in range(terms.k.shape[2]):
+        if terms.factors is not None:
+            state = state * terms.factors[:, :, t]
+        written, before = terms.v[:, :, t], state
+        if terms.rates is not None:
+            recalled = (terms.k[:, :, t, None, :] @ state)[:, :, 0]
+            written = terms.rates[:, :, t] * (written - recalled)
+        state = state + terms.k[:, :, t, :, None] * written[:, :, None, :]
+        yield before, state, written
+
+
+@linear_attention.vjp
+def vjp_of_linear_attention(
+    dy, dstate, query, key, value, past_state, decay, beta, *, kv_num_heads, q_num_heads, scale,
+    update_rule,
+):  # fmt: skip
+    """From the last token to the first, with all states of a second run."""
+    terms = _terms(
+        query, key, value, past_state, decay, beta, kv_num_heads=kv_num_heads,
+        q_num_heads=q_num_heads, scale=scale, update_rule=update_rule,
+    )  # fmt: skip
+    first, queries, k, v, factors, rates, factor = terms
+    d_read = np.zeros((*queries.shape[:4], v.shape[3]), v.dtype)
+    if dy is not None:
+        d_read = factor * split_heads(dy, q_num_heads).reshape(d_read.shape)
+    dq, dk, dv = (np.zeros_like(x) for x in (queries, k, v))
+    d_factors = None if factors is None else np.zeros_like(factors)
+    d_rates = None if rates is None else np.zeros_like(rates)
+    ds = np.zeros_like(first) if dstate is None else dstate
+    states = list(_states(terms))
+    for t in reversed(range(len(states))):
+        before, state, written = states[t]
+        dq[:, :, :, t] = d_read[:, :, :, t] @ state.swapaxes(-1, -2)
+        ds = ds + queries[:, :, :, t].swapaxes(-1, -2) @ d_read[:, :, :, t]
+        dk[:, :, t] = (ds @ written[..., None])[..., 0]
+        d_written = (k[:, :, t, None, :] @ ds)[:, :, 0]
+        dv[:, :, t] = d_written
+        if rates is not None and d_rates is not None:
+            recalled = (k[:, :, t, None, :] @ before)[:, :, 0]
+            of_rate = (d_written * (v[:, :, t] - recalled)).sum(-1, keepdims=True)
+            d_rates[:, :, t] = reduce_to(of_rate, d_rates[:, :, t].shape)
+            dv[:, :, t] = rates[:, :, t] * d_written
+            dk[:, :, t] -= (before @ dv[:, :, t, :, None])[..., 0]
+            ds = ds - k[:, :, t, :, None] * dv[:, :, t, None, :]
+        if factors is not None and d_factors is not None:
+            d_factors[:, :, t] = reduce_to(ds * before, factors[:, :, t].shape)  # times exp(g)
+            ds = ds * factors[:, :, t]
+    return (
+        join_heads(dq.reshape(len(dq), q_num_heads, *dq.shape[3:])),
+        join_heads(dk),
+        join_heads(dv),
+        ds,
+        None if d_factors is None else join_heads(d_factors[..., 0]),
+        None if d_rates is None else d_rates[..., 0].transpose(0, 2, 1),
+    )
+
+
+@vjp_of_linear_attention.cost
+def cost_of_vjp_of_linear_attention(dy, dstate, *inputs, kv_num_heads, q_num_heads, **_):
+    """As the operator, with all its states."""
+    query, value = inputs[0], inputs[2]
+    cost = cost_of_linear_attention(*inputs, kv_num_heads=kv_num_heads, q_num_heads=q_num_heads)
+    state = query.shape[2] // q_num_heads * value.shape[2] // kv_num_heads
+    states = query.shape[0] * query.shape[1] * kv_num_heads * state
+    return Cost(
+        4 * cost.memory + 4 * wide_itemsize(query.dtype) * states,
+        5 * cost.work + 20 * query.shape[1] * PER_CALL,
+    )
 
 
 @linear_attention.cost
@@ -160,12 +262,12 @@ def causal_conv_with_state(
 
 
 @causal_conv_with_state.vjp
-def vjp_of_causal_conv(dy, dstate, input, weight, bias, past_state, *, activation):
+def vjp_of_causal_conv(dy, dstate, input, weight, bias, past_state, *, activation, _dilation=1):
     """Through the activation, then to each tap; what the state keeps goes to it as well."""
     taps, length = weight.shape[2], input.shape[2]
-    before = np.zeros((*input.shape[:2], taps - 1), input.dtype)
+    before = np.zeros((*input.shape[:2], (taps - 1) * _dilation), input.dtype)
     x = np.concatenate([before if past_state is None else past_state, input], 2)
-    places = [slice(tap, tap + length) for tap in range(taps)]
+    places = [slice(tap, tap + length) for tap in range(0, taps * _dilation, _dilation)]
     dx, dw = np.zeros_like(x), np.zeros_like(weight)
     dy = np.zeros_like(input) if dy is None else dy
     if activation != "none":
@@ -176,7 +278,8 @@ def vjp_of_causal_conv(dy, dstate, input, weight, bias, past_state, *, activatio
         dw[:, 0, k] = (x[:, :, here] * dy).sum((0, 2))
     if dstate is not None:
         dx[:, :, length:] += dstate
-    return dx[:, :, taps - 1 :], dw, dy.sum((0, 2)), dx[:, :, : taps - 1]
+    seen = before.shape[2]
+    return dx[:, :, seen:], dw, dy.sum((0, 2)), dx[:, :, :seen]
 
 
 @vjp_of_causal_conv.cost

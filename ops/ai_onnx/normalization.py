@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import normalization_gradients as gradients
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
@@ -357,14 +356,3 @@ declare(
 )  # fmt: skip
 declare(layer_normalization, layer_normalization_1, batch_axis=batch.trailing_axes)
 declare(layer_normalization, layer_normalization_1, output_type=types.from_attribute("stash_type"))
-
-layer_normalization.vjp(gradients.vjp_of_layer_normalization)
-layer_normalization_1.vjp(gradients.vjp_of_layer_normalization_1)
-rms_normalization.vjp(gradients.vjp_of_rms_normalization)
-instance_normalization.vjp(gradients.vjp_of_instance_normalization)
-group_normalization.vjp(gradients.vjp_of_group_normalization)
-group_normalization_18.vjp(gradients.vjp_of_group_normalization_18)
-mean_variance_normalization.vjp(gradients.vjp_of_mean_variance)
-mean_variance_normalization_1.vjp(gradients.vjp_of_mean_variance_1)
-lp_normalization.vjp(gradients.vjp_of_lp_normalization)
-lrn.vjp(gradients.vjp_of_lrn)

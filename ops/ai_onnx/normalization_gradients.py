@@ -14,6 +14,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx.normalization import (
+    group_normalization,
+    group_normalization_18,
+    instance_normalization,
+    layer_normalization,
+    layer_normalization_1,
+    lp_normalization,
+    lrn,
+    mean_variance_normalization,
+    mean_variance_normalization_1,
+    rms_normalization,
+)
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import rule
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
@@ -34,7 +46,7 @@ def through_normalized(
     return dx
 
 
-def _deviations(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def deviations(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """x - mean, and the variance. The gradient divides what the mean was rounded by by a small
     deviation, so that it is taken off too."""
     _, deviation, variance = moments(x, axes)
@@ -44,10 +56,10 @@ def _deviations(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.nd
 
 def _mean(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """The mean; the axes stay, with one element."""
-    return x.sum(axes, keepdims=True) / _count(x.shape, axes)
+    return x.sum(axes, keepdims=True) / count_over(x.shape, axes)
 
 
-def _count(shape: Sequence[int], axes: tuple[int, ...]) -> int:
+def count_over(shape: Sequence[int], axes: tuple[int, ...]) -> int:
     return math.prod(shape[axis] for axis in axes)
 
 
@@ -75,9 +87,9 @@ def vjp_of_layer_normalization(
         d_scale = reduce_to(dy * z, scale.shape).astype(scale_dtype)
         d_b = None if d_b is None else reduce_to(dy, b_shape).astype(b_dtype)
     if dmean is not None:
-        dx = dx + wide(dmean) / _count(x.shape, axes)
+        dx = dx + wide(dmean) / count_over(x.shape, axes)
     if dinverse is not None:
-        dx = dx - wide(dinverse) * z * r * r / _count(x.shape, axes)
+        dx = dx - wide(dinverse) * z * r * r / count_over(x.shape, axes)
     return dx.astype(x_dtype, copy=False), d_scale, d_b
 
 
@@ -88,7 +100,7 @@ def vjp_of_layer_normalization_1(
     """From y only: the mean and r, which it returns in float, may be too short for double."""
     axes = _last_axes(axis, x.ndim)
     dy, x, scale = wide(dy), wide(x), wide(scale)
-    z, variance = _deviations(x, axes)
+    z, variance = deviations(x, axes)
     r = 1 / np.sqrt(variance + x.dtype.type(epsilon))
     z *= r
     dx = through_normalized(dy * scale, z, r, axes).astype(x_dtype, copy=False)
@@ -130,108 +142,13 @@ def _through_groups(
     """The gradients of x (N, C, D1 … Dn), scale and bias (C)."""
     grouped = x.reshape(len(x), num_groups, x.shape[1] // num_groups, *x.shape[2:])
     axes = tuple(range(2, grouped.ndim))
-    z, variance = _deviations(grouped, axes)
+    z, variance = deviations(grouped, axes)
     r = 1 / np.sqrt(variance + x.dtype.type(epsilon))
     z *= r
     dz = (dy * align_channels(scale, x)).reshape(grouped.shape)
     dx = through_normalized(dz, z, r, axes).reshape(x.shape)
     others = (0, *range(2, x.ndim))
     return dx, (dy * z.reshape(x.shape)).sum(others), dy.sum(others)
-
-
-# --------------------------------------------------------------------------- BatchNormalization
-
-
-@rule
-def vjp_of_batch_normalization(
-    dy, drunning_mean, drunning_var, x, scale, input_mean, input_var, *, x_dtype, scale_dtype,
-    input_mean_dtype, epsilon, momentum, training_mode,
-):  # fmt: skip
-    if training_mode:
-        found = _through_batch(
-            (dy, drunning_mean, drunning_var), x, scale, input_mean, epsilon, momentum
-        )
-    else:
-        found = _through_constants(dy, x, scale, input_mean, input_var, epsilon)
-    dtypes = (x_dtype, scale_dtype, scale_dtype, input_mean_dtype, input_mean_dtype)
-    return tuple(np.asarray(d).astype(t, copy=False) for d, t in zip(found, dtypes, strict=True))
-
-
-@rule
-def vjp_of_batch_normalization_7(*dys, x, scale, mean, var, epsilon, momentum):
-    if len(dys) > 1:
-        return _through_batch(dys, x, scale, mean, epsilon, momentum)
-    return _through_constants(dys[0], x, scale, mean, var, epsilon)
-
-
-@rule
-def vjp_of_batch_normalization_1(*dys, x, scale, mean, var, epsilon, momentum, is_test):
-    if not is_test:
-        return _through_batch(dys, x, scale, mean, epsilon, momentum)
-    return _through_constants(dys[0], x, scale, mean, var, epsilon)
-
-
-def _through_constants(
-    dy: np.ndarray | None,
-    x: np.ndarray,
-    scale: np.ndarray,
-    mean: np.ndarray,
-    var: np.ndarray,
-    epsilon: float,
-) -> tuple[np.ndarray, ...]:
-    """y = (x - mean)·r·scale + b, with constant statistics."""
-    dy = np.zeros_like(x) if dy is None else dy
-    dy, x, scale, mean, var = map(wide, (dy, x, scale, mean, var))
-    r = 1 / np.sqrt(var + var.dtype.type(epsilon))
-    factor = align_channels(scale * r, x).astype(x.dtype, copy=False)
-    others = _other_axes(x, scale)
-    d_b = dy.sum(others).reshape(scale.shape)
-    z_sum = (dy * (x - align_channels(mean, x))).sum(others).reshape(scale.shape)
-    d_scale = z_sum * r
-    return dy * factor, d_scale, d_b, -d_b * scale * r, d_scale * scale * r * r / -2
-
-
-def _through_batch(
-    dys: Sequence[np.ndarray | None],
-    x: np.ndarray,
-    scale: np.ndarray,
-    mean: np.ndarray,
-    epsilon: float,
-    momentum: float,
-) -> tuple[np.ndarray, ...]:
-    """y by the statistics of x; then perhaps the running mean and variance, and those of x."""
-    given = x.shape
-    if x.ndim == 1:
-        x = x[:, None]
-    dys = [None if d is None else wide(d) for d in (*dys, *[None] * (5 - len(dys)))]
-    dy, d_running_mean, d_running_var, d_mean, d_var = dys
-    x, scale, axes = wide(x), wide(scale), _other_axes(x, scale)
-    deviation, variance = _deviations(x, axes)
-    r = 1 / np.sqrt(variance + x.dtype.type(epsilon))
-    z, nothing = deviation * r, np.zeros(scale.shape, x.dtype)
-    dx, d_scale, d_b = np.zeros_like(x), nothing, nothing
-    if dy is not None:
-        dy = dy.reshape(x.shape)
-        d_scale, d_b = ((dy * z).sum(axes), dy.sum(axes))
-        dx = through_normalized(dy * align_channels(scale, x), z, r, axes)
-    d_old_mean = d_old_var = np.zeros_like(wide(mean))
-    if d_running_mean is not None:
-        d_old_mean = d_running_mean * momentum
-        d_mean = (0 if d_mean is None else d_mean) + d_running_mean * (1 - momentum)
-    if d_running_var is not None:
-        d_old_var = d_running_var * momentum
-        d_var = (0 if d_var is None else d_var) + d_running_var * (1 - momentum)
-    n = _count(x.shape, axes)
-    if d_mean is not None:
-        dx = dx + align_channels(d_mean, x) / n
-    if d_var is not None:
-        dx = dx + align_channels(d_var, x) * deviation * (2 / n)
-    return dx.reshape(given), d_scale, d_b, d_old_mean, d_old_var
-
-
-def _other_axes(x: np.ndarray, parameter: np.ndarray) -> tuple[int, ...]:
-    """The axes of x that a parameter of shape (C) or (C, D1 … Dn) hasn't."""
-    return (0, *range(1 + parameter.ndim, x.ndim))
 
 
 # ----------------------------------------------------------------------- normalizations along axes
@@ -254,7 +171,7 @@ def _through_deviation(
     dy: np.ndarray, x: np.ndarray, axes: tuple[int, ...], added: float
 ) -> np.ndarray:
     """y = (x - mean) / (√var + added)"""
-    deviation, variance = _deviations(x, axes)
+    deviation, variance = deviations(x, axes)
     root = np.sqrt(variance)
     r = 1 / (root + x.dtype.type(added))
     by_root = np.where(root > 0, _mean(dy * deviation, axes) / np.where(root > 0, root, 1), 0)
@@ -303,17 +220,13 @@ def cost_of_vjp_of_layer_normalization(dy, dmean, dinverse, x, *_, **__):
     return cost_of_vjp(dy, x)
 
 
-@vjp_of_batch_normalization.cost
-def cost_of_vjp_of_batch_normalization(dy, drunning_mean, drunning_var, x, scale, *_, **__):
-    return _cost_by_channel(x, scale)
-
-
-@vjp_of_batch_normalization_7.cost
-@vjp_of_batch_normalization_1.cost
-def cost_of_vjp_of_batch_normalization_7(*dys, x, scale, **_):
-    return _cost_by_channel(x, scale)
-
-
-def _cost_by_channel(x: np.ndarray, scale: np.ndarray) -> Cost:
-    cost = cost_of_vjp(x, x)
-    return Cost(cost.memory + 20 * scale.nbytes, cost.work)
+layer_normalization.vjp(vjp_of_layer_normalization)
+layer_normalization_1.vjp(vjp_of_layer_normalization_1)
+rms_normalization.vjp(vjp_of_rms_normalization)
+instance_normalization.vjp(vjp_of_instance_normalization)
+group_normalization.vjp(vjp_of_group_normalization)
+group_normalization_18.vjp(vjp_of_group_normalization_18)
+mean_variance_normalization.vjp(vjp_of_mean_variance)
+mean_variance_normalization_1.vjp(vjp_of_mean_variance_1)
+lp_normalization.vjp(vjp_of_lp_normalization)
+lrn.vjp(vjp_of_lrn)

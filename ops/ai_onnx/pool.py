@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import pool_gradients as gradients
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
-from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
+from onnxwalk.ops.fast.pool import (
+    bind_average_pool,
+    bind_global_average_pool,
+    bind_max_pool,
+)
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
     PER_ARRAY,
@@ -138,11 +141,14 @@ def _reduce_axis(
 def _argmax_of_windows(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -> np.ndarray:
     """For each window the index into the flattened ``x`` of its maximum, the first of equals."""
     spatial = x.shape[2:]
-    index = np.arange(math.prod(spatial)).reshape(spatial, order="F" if column_major else "C")
-    channels = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * len(spatial))
+    index = np.arange(math.prod(spatial), dtype=np.int64).reshape(
+        spatial, order="F" if column_major else "C"
+    )
+    channels = np.arange(x.shape[0] * x.shape[1], dtype=np.int64)
+    channels = channels.reshape(*x.shape[:2], *[1] * len(spatial))
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
     largest = np.zeros(shape, x.dtype)
-    where = np.full(shape, -1)
+    where = np.full(shape, -1, np.int64)
     for taps in product(*(axis.taps() for axis in axes)):
         windows: Any = (..., *(window for window, _ in taps))
         places: Any = (..., *(place for _, place in taps))
@@ -456,13 +462,4 @@ declare(
 )  # fmt: skip
 declare(max_pool, average_pool, lp_pool, lp_pool_1, choices=AUTO_PAD)
 max_pool.counts_outputs(False)
-
-max_pool.vjp(gradients.vjp_of_max_pool)
-average_pool.vjp(gradients.vjp_of_average_pool)
-declare(lp_pool, lp_pool_1, vjp=gradients.vjp_of_lp_pool)
-global_average_pool.vjp(gradients.vjp_of_global_average_pool)
-global_max_pool.vjp(gradients.vjp_of_global_max_pool)
-declare(global_lp_pool, global_lp_pool_1, vjp=gradients.vjp_of_global_lp_pool)
-max_unpool.vjp(gradients.vjp_of_max_unpool)
-max_roi_pool.vjp(gradients.vjp_of_max_roi_pool)
 max_roi_pool.no_gradient_of("rois")

@@ -3,37 +3,74 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx.pool import (
+    average_pool,
+    global_average_pool,
+    global_lp_pool,
+    global_lp_pool_1,
+    global_max_pool,
+    lp_pool,
+    lp_pool_1,
+    max_pool,
+    max_roi_pool,
+    max_unpool,
+)
 from onnxwalk.ops.contract.cost import Cost, size
-from onnxwalk.ops.contract.facts import rule
+from onnxwalk.ops.contract.facts import declare, rule
 from onnxwalk.ops.fast.pool_gradients import (
     bind_global_average_pool_gradient,
     bind_max_pool_gradient,
+    bind_max_pool_keeping,
 )
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, wide_itemsize
-from onnxwalk.ops.shared.windows import Axis, average_counts, pool_axes, roi_cells
+from onnxwalk.ops.shared.windows import Axis, average_counts, places_by_tap, pool_axes, roi_cells
+
+
+def first_maxima(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """Of each window the number of the first tap that sees its maximum y; the last where none does,
+    as all are NaN. It takes a byte, up to 256 taps."""
+    taps = list(places_by_tap(axes))
+    last = len(taps) - 1
+    taken = np.full_like(y, last, np.min_scalar_type(last))
+    for number, (here, there) in reversed(list(enumerate(taps[:last]))):
+        taken[here][x[there] == y[here]] = number
+    return taken
+
+
+@max_pool.forward_keeping("taken")
+def max_pool_keeping(x, *, kernel_shape, n_outputs=1, storage_order=0, **windows):
+    """Also which tap of each window was the first maximum: a byte in place of the input."""
+    found = max_pool(
+        x, kernel_shape=kernel_shape, n_outputs=n_outputs, storage_order=storage_order, **windows
+    )
+    outputs = found if n_outputs > 1 else (found,)
+    axes = pool_axes(x.shape, kernel_shape, **windows)
+    return outputs, (first_maxima(x, outputs[0], axes),)
+
+
+max_pool_keeping.bind(bind_max_pool_keeping)
 
 
 @rule
-def vjp_of_max_pool(dy, x, *, y, kernel_shape, storage_order=0, **windows):
+def vjp_of_max_pool(dy, *, taken, x_shape, kernel_shape, storage_order=0, **windows):
     """To the first maximum of each window."""
-    dx, left = np.zeros_like(x), dy.copy()
-    for here, there in _taps(pool_axes(x.shape, kernel_shape, **windows)):
-        is_largest = x[there] == y[here]
-        dx[there] += left[here] * is_largest
-        left[here] *= ~is_largest
+    dx = np.zeros(x_shape, dy.dtype)
+    for number, (here, there) in enumerate(
+        places_by_tap(pool_axes(x_shape, kernel_shape, **windows))
+    ):
+        dx[there] += dy[here] * (taken[here] == number)
     return dx
 
 
 @vjp_of_max_pool.bind
-def bind_vjp_of_max_pool(space, dy, x, *, y, kernel_shape, storage_order=0, **windows):
-    axes = pool_axes(x.shape, kernel_shape, **windows)
-    return bind_max_pool_gradient(space, dy, x, y, axes)
+def bind_vjp_of_max_pool(space, dy, *, taken, x_shape, kernel_shape, storage_order=0, **windows):
+    axes = pool_axes(x_shape, kernel_shape, **windows)
+    return bind_max_pool_gradient(space, dy, taken, x_shape, axes)
 
 
 @rule
@@ -42,7 +79,7 @@ def vjp_of_average_pool(dy, *, x_shape, count_include_pad=0, kernel_shape, **win
     axes = pool_axes(x_shape, kernel_shape, **windows)
     share = dy / average_counts(axes, count_include_pad).astype(dy.dtype)
     dx = np.zeros(x_shape, dy.dtype)
-    for here, there in _taps(axes):
+    for here, there in places_by_tap(axes):
         dx[there] += share[here]
     return dx
 
@@ -52,7 +89,7 @@ def vjp_of_lp_pool(dy, x, *, y, kernel_shape, p, **windows):
     """|x|ᵖ⁻¹·sign(x) / yᵖ⁻¹, and 0 where y is 0"""
     share = _by_norm(dy, y, p)
     dx = np.zeros_like(x)
-    for here, there in _taps(pool_axes(x.shape, kernel_shape, **windows)):
+    for here, there in places_by_tap(pool_axes(x.shape, kernel_shape, **windows)):
         dx[there] += share[here]
     return dx * _slope_of_power(x, p)
 
@@ -103,18 +140,12 @@ def _slope_of_power(x: np.ndarray, p: float) -> np.ndarray:
     return x if p == 2 else np.sign(x) * np.abs(x) ** x.dtype.type(p - 1)
 
 
-def _taps(axes: Sequence[Axis]) -> Iterator[tuple[Any, Any]]:
-    """For each tap, in order, the windows in which it is inside of the input, and where it is."""
-    for taps in product(*(axis.taps() for axis in axes)):
-        yield (..., *(window for window, _ in taps)), (..., *(place for _, place in taps))
-
-
-@vjp_of_max_pool.cost
 @vjp_of_lp_pool.cost
 def cost_of_vjp_of_pool(dy, x, *, kernel_shape, **_):
     return _cost_of_taps(dy, x.shape, kernel_shape)
 
 
+@vjp_of_max_pool.cost
 @vjp_of_average_pool.cost
 def cost_of_vjp_of_average_pool(dy, *, x_shape, kernel_shape, **_):
     return _cost_of_taps(dy, x_shape, kernel_shape)
@@ -139,3 +170,13 @@ def cost_of_vjp_of_max_roi_pool(dy: np.ndarray, x: np.ndarray, *_: Any, **__: An
     """The gradient, and what one cell sees with its places."""
     work = 10 * x.size + 8 * PER_CALL * dy.size // max(x.shape[1], 1) + 200 * dy.size
     return Cost(2 * wide_itemsize(dy.dtype) * x.size + 64 * x.shape[1] + 100 * len(dy), work)
+
+
+max_pool.vjp(vjp_of_max_pool)
+average_pool.vjp(vjp_of_average_pool)
+declare(lp_pool, lp_pool_1, vjp=vjp_of_lp_pool)
+global_average_pool.vjp(vjp_of_global_average_pool)
+global_max_pool.vjp(vjp_of_global_max_pool)
+declare(global_lp_pool, global_lp_pool_1, vjp=vjp_of_global_lp_pool)
+max_unpool.vjp(vjp_of_max_unpool)
+max_roi_pool.vjp(vjp_of_max_roi_pool)

@@ -6,6 +6,7 @@ block along an axis; the zero point has its shape (``_broadcast_scale``).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.quantize import bind_dequantize_linear, bind_quantize_linear
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import product_shape, product_work
+from onnxwalk.ops.shared.cost import product_shape, product_work, wide_itemsize
 from onnxwalk.ops.shared.numeric import saturating_cast, wide
 from onnxwalk.ops.shared.windows import AUTO_PAD
 
@@ -130,6 +131,38 @@ dequantize_linear.bind(bind_dequantize_linear)
 def dequantize_linear_10(x, x_scale, x_zero_point=None):
     """DequantizeLinear with one scale for the tensor. Spec: DequantizeLinear-10."""
     return dequantize_linear(x, *_check_scalars(x_scale, x_zero_point))
+
+
+@dequantize_linear.vjp
+def vjp_of_dequantize_linear(dy, x, x_zero_point, *, x_scale_shape, axis=1, block_size=0):
+    """(x - x_zero_point)·dy to the scale; x is of whole numbers, or of floats of 8 bits or fewer,
+    which have no gradient."""
+    ones = np.ones(x_scale_shape, np.float32)
+    _, zero_point = _broadcast_scale(ones, x_zero_point, x.shape, axis, block_size)
+    products = dy * (x.astype(dy.dtype) - zero_point.astype(dy.dtype))
+    if block_size and len(x_scale_shape):
+        starts = np.arange(0, x.shape[axis], block_size)
+        return None, np.add.reduceat(products, starts, axis)
+    if math.prod(x_scale_shape) == 1:
+        return None, products.sum().reshape(x_scale_shape)
+    others = [i for i in range(x.ndim) if i != normalize_axis(axis, x.ndim)]
+    return None, products.sum(tuple(others))
+
+
+@dequantize_linear_10.vjp
+def vjp_of_dequantize_linear_10(dy, x, x_zero_point, *, x_scale_shape):
+    zero_point = None if x_zero_point is None else x_zero_point.reshape(())
+    _, d_scale = vjp_of_dequantize_linear(dy, x, zero_point, x_scale_shape=())
+    return None, d_scale.reshape(x_scale_shape)
+
+
+@vjp_of_dequantize_linear.cost
+@vjp_of_dequantize_linear_10.cost
+def cost_of_vjp_of_dequantize_linear(dy, x, x_zero_point, *, x_scale_shape, **_):
+    """The products and their factors; in blocks a zero point for each element."""
+    scale = np.broadcast_to(np.float32(0), x_scale_shape)
+    memory = 3 * wide_itemsize(dy.dtype) * x.size + _cost_of_blocks(x, scale, x_zero_point)
+    return Cost(memory + 16 * scale.size, 60 * x.size)
 
 
 @op("DynamicQuantizeLinear", since=11)

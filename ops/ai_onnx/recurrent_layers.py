@@ -1,5 +1,4 @@
-"""What RNN, LSTM and GRU share: their weights by direction, what a forward keeps for the way back,
-and when a layer has a fast form."""
+"""What RNN, LSTM and GRU share: their weights by direction, and when a layer has a fast form."""
 
 from __future__ import annotations
 
@@ -12,13 +11,10 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.recurrent_activations import activation_functions, activation_names
 from onnxwalk.ops.contract.cost import Cost
-from onnxwalk.ops.contract.space import Space, with_bind
+from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.recurrent import make_binder
-from onnxwalk.ops.fast.recurrent_cells import TrainingCell
 from onnxwalk.ops.fast.recurrent_steps import Cell
-from onnxwalk.ops.fast.recurrent_training import bind_back, bind_keeping
 from onnxwalk.ops.shared.recurrence import Direction, check_shape, cost_of_recurrence
-from onnxwalk.ops.shared.recurrence_back import by_length, cost_of_recurrence_back, keep_steps
 from onnxwalk.ops.shared.windows import working_dtype
 
 
@@ -93,108 +89,6 @@ def find_reversals(
     return named[direction]
 
 
-# ----------------------------------------------------------------------------- for the way back
-
-
-def _padded(inputs: Sequence[Any]) -> list[Any]:
-    """All inputs that the operators have; ``None`` where a node has none."""
-    return list(inputs) + [None] * (8 - len(inputs))
-
-
-def keep(
-    layer: Callable[..., Any],
-    gates: Mapping[str, int],
-    states: str,
-    defaults: Sequence[str],
-    inputs: Sequence[Any],
-    attributes: Mapping[str, Any],
-) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
-    """A layer's outputs, and what it keeps (``recurrence_back``): of the gates, which name their
-    activation function by its position, what the function's derivative follows from, and the
-    states."""
-    x, w, r, b, lengths, *initial = _padded(inputs)
-    ways = lay_out(w, r, b, None, defaults, len(gates), **attributes)
-    steps, batch = x.shape[1::-1] if attributes.get("layout") else x.shape[:2]
-    lengths = np.full(batch, steps) if lengths is None else lengths
-    hidden, work, order = r.shape[2], working_dtype(r.dtype), by_length(lengths)
-    kept_gates = np.zeros((steps * batch, len(r), len(gates), hidden), work)
-    kept = [np.zeros((batch + steps * batch, len(r), hidden), work) for _ in states]
-    for first, state in zip(initial, kept[: states.count("h") + states.count("C")], strict=False):
-        if first is not None:
-            state[:batch] = (first if attributes.get("layout") else first.swapaxes(0, 1))[order]
-
-    def pick(d: int, values: Mapping[str, Any]) -> tuple[np.ndarray, list[np.ndarray]]:
-        functions = ways[d].functions
-        chosen = [functions[i].kept(values["v" + gate], values[gate]) for gate, i in gates.items()]
-        return np.stack(chosen, 1), [values[state] for state in states]
-
-    reversals = [way.reverse for way in ways]
-    watch = keep_steps((steps, batch), reversals, lengths, kept_gates, kept, pick)
-    return layer(*inputs, **attributes, _watch=watch), (kept_gates, *kept)
-
-
-def training_binders(
-    known_cells: Mapping[tuple[str, ...], TrainingCell], defaults: Sequence[str], gates: int
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The binders of a forward that keeps, and of the way back, with the cell of each choice of
-    activation functions."""
-
-    def find(
-        r: np.ndarray,
-        *,
-        activations: Sequence[str] | None = None,
-        clip: float | None = None,
-        direction: str = "forward",
-        hidden_size: int | None = None,
-        input_forget: int = 0,
-        layout: int = 0,
-        linear_before_reset: int = 0,
-        **_: Any,
-    ) -> tuple[TrainingCell, list[bool]] | None:
-        if r.dtype != working_dtype(r.dtype) or clip is not None or input_forget or layout:
-            return None
-        reversals = find_reversals(None, r, None, gates, direction, hidden_size)
-        names = [n.lower() for n in activation_names(activations, defaults, len(reversals))]
-        functions = names[: len(defaults)]
-        cell = known_cells.get(tuple(functions)) if names == functions * len(reversals) else None
-        if cell is None or (cell.products and not linear_before_reset):
-            return None
-        return cell, reversals
-
-    def bind_forward(space: Space, *inputs: Any, **attributes: Any) -> Any:
-        x, w, r, b, lengths, *initial = _padded(inputs)
-        found = find(r, **attributes)
-        if found is None or initial[-1] is not None:  # peepholes
-            return None
-        initial = initial[: found[0].states]
-        return bind_keeping(space, *found, x, w, r, b, lengths, initial)
-
-    def bind_rule(
-        space: Space,
-        *inputs: Any,
-        x_shape: Sequence[int],
-        b_shape: Any,
-        wanted: Sequence[bool],
-        gates: np.ndarray,
-        hidden: np.ndarray,
-        cells: np.ndarray | None = None,
-        products: np.ndarray | None = None,
-        **attributes: Any,
-    ) -> Any:
-        count = 2 if cells is None else 3
-        outer, (x, w, r, lengths, *p) = inputs[:count], inputs[count:]
-        found = find(r, **attributes)
-        if found is None or any(v is not None for v in p):
-            return None
-        kept = [v for v in (gates, hidden, cells, products) if v is not None]
-        back = bind_back(
-            space, *found, x_shape, outer, (x, w, r), lengths, kept, b_shape is not None
-        )
-        return back and (back.dx, back.dw, back.dr, back.db, None, *back.d_initial)
-
-    return bind_forward, bind_rule
-
-
 # ------------------------------------------------------------------------------- known weights
 
 
@@ -241,24 +135,6 @@ def cost_of_layer(
     x: np.ndarray, w: np.ndarray, r: np.ndarray, *_: Any, layout: int = 0, **__: Any
 ) -> Cost:
     return cost_of_recurrence(x, w, r, layout)
-
-
-def cost_of_keeping(
-    x: np.ndarray, w: np.ndarray, r: np.ndarray, *_: Any, layout: int = 0, **__: Any
-) -> Cost:
-    """The layer, and the gates and two more values of each step."""
-    found = cost_of_recurrence(x, w, r, layout)
-    kept = math.prod(x.shape[:2]) * (r.shape[0] * r.shape[1] + 2 * r.size // r.shape[1])
-    return Cost(found.memory + working_dtype(r.dtype).itemsize * kept, found.work + 10 * kept)
-
-
-def cost_of_way_back(
-    *inputs: np.ndarray | None, x_shape: Sequence[int], layout: int = 0, **others: Any
-) -> Cost:
-    """``inputs`` are the gradients of the outputs, as many as there are states and y, x, w, r …"""
-    r = inputs[5 if "cells" in others else 4]
-    assert r is not None
-    return cost_of_recurrence_back(x_shape, r, layout)
 
 
 def flops_of_layer(outputs, x, w, r, *others, **_):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.joining import concatenate, cost_of_views, split_views
-from onnxwalk.ops.contract.cost import Cost, no_cost
+from onnxwalk.ops.contract.cost import Cost, arrays_in, no_cost, size
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.graphs import runs_graphs
 from onnxwalk.ops.contract.registry import op
@@ -170,6 +170,77 @@ def optional_get_element(input):
     if input is None:
         raise ValueError("can't get the element of an empty optional")
     return input
+
+
+# ------------------------------------------------------------------------------------- gradients
+
+
+@sequence_construct.vjp
+def vjp_of_sequence_construct(dys):
+    return tuple(dys)
+
+
+@sequence_at.vjp
+def vjp_of_sequence_at(dy, position, *, input_sequence_shape):
+    """Zeros for the other tensors."""
+    dxs = [np.zeros(shape, dy.dtype) for shape in input_sequence_shape]
+    dxs[_to_index(position, len(dxs), len(dxs) - 1)] = dy
+    return dxs
+
+
+@sequence_insert.vjp
+def vjp_of_sequence_insert(dys, position):
+    n = len(dys) - 1
+    place = n if position is None else _to_index(position, n, n)
+    return [*dys[:place], *dys[place + 1 :]], dys[place]
+
+
+@sequence_erase.vjp
+def vjp_of_sequence_erase(dys, position, *, input_sequence_shape, input_sequence_dtype):
+    n = len(input_sequence_shape)
+    place = _to_index(np.array(-1) if position is None else position, n, n - 1)
+    erased = np.zeros(input_sequence_shape[place], input_sequence_dtype[place])
+    return [*dys[:place], erased, *dys[place:]]
+
+
+@split_to_sequence.vjp
+def vjp_of_split_to_sequence(dys, split, *, input_shape, input_dtype, axis, keepdims):
+    if not dys:
+        return np.zeros(input_shape, input_dtype)
+    axis = normalize_axis(axis, len(input_shape))
+    return np.concatenate(dys, axis) if split is not None or keepdims else np.stack(dys, axis)
+
+
+@concat_from_sequence.vjp
+def vjp_of_concat_from_sequence(dy, *, input_sequence_shape, axis, new_axis):
+    shapes = input_sequence_shape
+    axis = normalize_axis(axis, dy.ndim)
+    lengths = [1] * len(shapes) if new_axis else [shape[axis] for shape in shapes]
+    parts = split_views(dy, lengths, axis)
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+@optional.vjp
+@optional_get_element.vjp
+def vjp_of_optional(dy):
+    return dy
+
+
+@vjp_of_sequence_construct.cost
+@vjp_of_sequence_at.cost
+@vjp_of_sequence_insert.cost
+@vjp_of_sequence_erase.cost
+@vjp_of_split_to_sequence.cost
+@vjp_of_concat_from_sequence.cost
+@vjp_of_optional.cost
+def cost_of_vjp_of_sequences(dys, *_, input_sequence_shape=(), **__):
+    """All tensors, zeros for the others, and lists of them and of their shapes."""
+    arrays = list(arrays_in([dys]))
+    numbers = sum(map(size, input_sequence_shape))
+    item = max((x.itemsize for x in arrays), default=8)
+    count = len(arrays) + len(input_sequence_shape)
+    memory = total_bytes(arrays) + item * numbers
+    return Cost(memory + 500 * count, memory + 20 * PER_ITEM * count)
 
 
 # ------------------------------------------------------------------------------------------- costs

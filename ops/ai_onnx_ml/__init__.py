@@ -2,3 +2,5 @@
 
 Where the spec is silent (binary classifiers, one-row inputs) ONNX Runtime's answer is followed.
 """
+
+ML = "ai.onnx.ml"

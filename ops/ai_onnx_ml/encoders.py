@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM
-
-ML = "ai.onnx.ml"
-
+from onnxwalk.ops.shared.values import get_single
 
 # ------------------------------------------------------------------------------------ LabelEncoder
 
@@ -95,7 +95,9 @@ def label_encoder_1(
     Spec: LabelEncoder-1.
     """
     classes = get_single("classes", classes_strings)
-    return _translate_strings(x, np.arange(classes.size), classes, default_int64, default_string)
+    return _translate_strings(
+        x, np.arange(classes.size, dtype=np.int64), classes, default_int64, default_string
+    )
 
 
 @op("CategoryMapper", domain=ML, since=1)
@@ -132,18 +134,6 @@ def _choose_default(dtype: np.dtype, number: float, integer: int, string: str) -
 
 
 # ------------------------------------------------------------------------------------------ tables
-
-
-def get_single(what: str, *given: Any) -> np.ndarray:
-    """The only attribute that is set, as an array of its ONNX type."""
-    present = [values for values in given if values is not None and len(values)]
-    if len(present) != 1:
-        raise ValueError(f"expected exactly one attribute for {what}, got {len(present)}")
-    values = present[0]
-    if isinstance(values, np.ndarray):
-        return values.reshape(-1)
-    kinds: dict[type, Any] = {str: object, float: np.float32}
-    return np.array(values, kinds.get(type(values[0]), np.int64))
 
 
 def translate(x: np.ndarray, keys: np.ndarray, values: np.ndarray, default: Any) -> np.ndarray:
@@ -223,3 +213,14 @@ def cost_of_one_hot_encoder(
     keys = len(cats_int64s or cats_strings or ())
     cost = cost_of_label_encoder(x, keys=cats_int64s or cats_strings or ())
     return Cost(cost.memory + (4 * keys + 40) * x.size, cost.work + (5 * keys + 100) * x.size)
+
+
+# of labels
+declare(
+    label_encoder,
+    label_encoder_2,
+    label_encoder_1,
+    category_mapper,
+    one_hot_encoder,
+    vjp=no_gradient,
+)

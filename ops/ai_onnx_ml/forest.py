@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from onnxwalk.ops.ai_onnx_ml.scores import check_same_length
+from onnxwalk.ops.contract.records import record
+from onnxwalk.ops.shared.numeric import distinct
 
 MODES = (
     "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ",
@@ -21,7 +22,7 @@ _COMPARE = (np.less_equal, np.less, np.greater_equal, np.greater, np.equal, np.n
 _MEMBER = MODES.index("BRANCH_MEMBER")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Forest:
     """The nodes of all trees, in parallel arrays, and the place where each tree begins."""
 
@@ -89,7 +90,7 @@ class Forest:
     @functools.cached_property
     def modes(self) -> list[int]:
         """The modes that occur."""
-        return np.unique(self.mode).tolist()
+        return distinct(self.mode).tolist()
 
     @functools.cached_property
     def sets(self) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +104,7 @@ class Forest:
                 f"membership_values has {ends.sum()} sets, each ended by a NaN, for {nodes.size} "
                 "BRANCH_MEMBER nodes"
             )
-        values = np.append(np.unique(members[~ends]), np.nan)  # never empty
+        values = np.append(distinct(members[~ends]), np.nan)  # never empty
         owner = nodes[(np.cumsum(ends) - ends)[~ends]] if nodes.size else nodes
         keys = np.sort(owner * len(values) + np.searchsorted(values, members[~ends]))
         return values, np.append(keys, -1) if not keys.size else keys

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import ML
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.ai_onnx_ml.scores import (
     POST_TRANSFORM,
     as_samples,
     class_labels,
     cost_of_scores,
     score_two_classes,
+    through_transform,
     transform_scores,
 )
 from onnxwalk.ops.contract.cost import Cost
@@ -78,6 +79,27 @@ def linear_regressor(
             f"coefficients should have one row for each of {targets} targets, got {y.shape[1]}"
         )
     return transform_scores(y, post_transform).astype(np.float32, copy=False)
+
+
+@linear_regressor.vjp
+def vjp_of_linear_regressor(dy, x, *, y, coefficients, post_transform):
+    """dS·W with dS the gradient of the scores, through the transform."""
+    return _to_samples(through_transform(dy, y, post_transform), x, coefficients)
+
+
+@linear_classifier.vjp
+def vjp_of_linear_classifier(dlabels, dscores, x, *, scores, coefficients, post_transform):
+    if dscores is None:  # the labels alone are read, which are no numbers
+        return np.zeros_like(x)
+    d = through_transform(dscores, scores, post_transform)
+    if scores.shape[1] * as_samples(x).shape[1] != len(coefficients):
+        d = d[:, 1:] - d[:, :1]  # one score speaks for the second class, and against the first
+    return _to_samples(d, x, coefficients)
+
+
+def _to_samples(d_scores: np.ndarray, x: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
+    dx = d_scores @ np.array(coefficients, d_scores.dtype).reshape(d_scores.shape[1], -1)
+    return dx.reshape(x.shape)
 
 
 def _product(

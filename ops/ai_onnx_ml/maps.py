@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
-from onnxwalk.ops.ai_onnx_ml.encoders import ML, get_single
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM
+from onnxwalk.ops.shared.values import get_single
 
 
 @op("ZipMap", domain=ML, since=1)
@@ -123,3 +125,7 @@ def cost_of_cast_map(x: Mapping[int, Any], *, max_map: int = 1, **_: Any) -> Cos
 
 
 cast_map.choices({"cast_to": "TO_FLOAT TO_STRING TO_INT64", "map_form": "DENSE SPARSE"})
+
+
+# maps have none
+declare(zip_map, dict_vectorizer, cast_map, vjp=no_gradient)

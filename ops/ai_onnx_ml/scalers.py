@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import ML
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.contract.cost import Cost, size
+from onnxwalk.ops.contract.facts import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import reshape_bytes
+from onnxwalk.ops.shared.gradients import add_elements, cost_of_adding
 
 
 @op("Scaler", domain=ML, since=1)
@@ -32,6 +34,11 @@ def scaler(
     return y.astype(np.float32, copy=False)
 
 
+@scaler.vjp
+def vjp_of_scaler(dy, *, x_dtype, scale):
+    return (dy * np.array(scale, dy.dtype)).astype(x_dtype, copy=False)
+
+
 @op("Normalizer", domain=ML, since=1)
 def normalizer(x: np.ndarray, *, norm: str = "MAX") -> np.ndarray:
     """Each row of x (N, C), or x (C), over its norm; unchanged where that is 0; float32.
@@ -43,16 +50,33 @@ def normalizer(x: np.ndarray, *, norm: str = "MAX") -> np.ndarray:
     if x.ndim not in (1, 2):
         raise ValueError(f"x {x.shape} of Normalizer should be (N, C) or (C)")
     wide = x if x.dtype == np.float32 else x.astype(np.float64)
-    if norm == "MAX":
-        divisor = wide.max(axis=-1, keepdims=True) if wide.size else wide
-    elif norm == "L1":
-        divisor = abs(wide).sum(axis=-1, keepdims=True)
-    elif norm == "L2":
-        divisor = np.sqrt(np.square(wide).sum(axis=-1, keepdims=True))
-    else:
-        raise ValueError(f"norm {norm!r} of Normalizer should be 'MAX', 'L1' or 'L2'")
+    divisor = _norm(wide, norm)
     y = np.where(divisor == 0, wide, wide / divisor)
     return y.astype(np.float32, copy=False)
+
+
+def _norm(x: np.ndarray, norm: str) -> np.ndarray:
+    """Of each row."""
+    if norm == "MAX":
+        return x.max(axis=-1, keepdims=True) if x.size else x
+    if norm == "L1":
+        return abs(x).sum(axis=-1, keepdims=True)
+    if norm == "L2":
+        return np.sqrt(np.square(x).sum(axis=-1, keepdims=True))
+    raise ValueError(f"norm {norm!r} of Normalizer should be 'MAX', 'L1' or 'L2'")
+
+
+@normalizer.vjp
+def vjp_of_normalizer(dy, x, *, norm):
+    """(dy - n'·Σ dy·y) / n, n' the slope of the norm; dy where the norm is 0."""
+    wide = x if x.dtype == np.float32 else x.astype(np.float64)
+    divisor = _norm(wide, norm)
+    safe = np.where(divisor == 0, 1, divisor)
+    slope = np.sign(wide) if norm == "L1" else wide / safe
+    if norm == "MAX":  # of equal ones an equal share, as of ReduceMax
+        slope = (wide == divisor) / (wide == divisor).sum(axis=-1, keepdims=True)
+    along = (dy * wide).sum(axis=-1, keepdims=True) / safe
+    return np.where(divisor == 0, dy, (dy - slope * along) / safe)
 
 
 @op("Binarizer", domain=ML, since=1)
@@ -92,6 +116,13 @@ def imputer(
     return np.where(missing, np.array(imputed, np.float32).astype(x.dtype), x)
 
 
+@imputer.vjp
+def vjp_of_imputer(dy, x, *, replaced_value_float):
+    """What was replaced has none."""
+    replaced = x.dtype.type(np.float32(replaced_value_float))
+    return np.where(np.isnan(x) if np.isnan(replaced) else x == replaced, 0, dy)
+
+
 @op("FeatureVectorizer", domain=ML, since=1)
 def feature_vectorizer(*x: np.ndarray, inputdimensions: Sequence[int] | None = None) -> np.ndarray:
     """The inputs (N, Cᵢ) side by side, as float32; a vector is one row, further axes are columns.
@@ -122,6 +153,22 @@ def feature_vectorizer(*x: np.ndarray, inputdimensions: Sequence[int] | None = N
     return y
 
 
+@feature_vectorizer.vjp
+def vjp_of_feature_vectorizer(dy, *, x_shape, x_dtype, inputdimensions):
+    """To each input its columns; what was left out has none."""
+    found = []
+    end = 0
+    for i, (shape, dtype) in enumerate(zip(x_shape, x_dtype, strict=True)):
+        rows, columns = (1, shape[0]) if len(shape) == 1 else (shape[0], size(shape[1:]))
+        count = columns if inputdimensions is None else inputdimensions[i]
+        dx = np.zeros((rows, columns), dtype)
+        used = min(count, columns)
+        dx[:, :used] = dy[:, end : end + used]
+        found.append(dx.reshape(shape))
+        end += count
+    return tuple(found)
+
+
 def _rows_and_columns(x: np.ndarray) -> tuple[int, int]:
     return (1, x.size) if x.ndim == 1 else (len(x), size(x.shape[1:]))
 
@@ -140,7 +187,21 @@ def array_feature_extractor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return z[np.newaxis] if x.ndim == 1 else z
 
 
+@array_feature_extractor.vjp
+def vjp_of_array_feature_extractor(dz, y, *, x_shape):
+    places = np.arange(size(x_shape)).reshape(x_shape).take(np.ravel(y), axis=-1)
+    return add_elements(dz, places, x_shape)
+
+
 # ------------------------------------------------------------------------------------------- costs
+
+
+vjp_of_array_feature_extractor.cost(lambda dz, y, *, x_shape: cost_of_adding(dz, x_shape, dz.shape))
+
+
+@vjp_of_normalizer.cost
+def cost_of_vjp_of_normalizer(dy, x, **_):
+    return Cost(60 * x.size + 40 * size(x.shape[:1]), 300 * x.size)
 
 
 @scaler.cost
@@ -178,3 +239,4 @@ def cost_of_array_feature_extractor(x: np.ndarray, y: np.ndarray) -> Cost:
 
 
 normalizer.choices({"norm": "MAX L1 L2"})
+binarizer.vjp(no_gradient)

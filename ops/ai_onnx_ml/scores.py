@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import get_single
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.shared.values import get_single
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 POST_TRANSFORM = {"post_transform": " ".join(TRANSFORMS)}
@@ -39,8 +38,21 @@ def transform_scores(scores: np.ndarray, post_transform: str) -> np.ndarray:
     raise ValueError(f"post_transform {post_transform!r} should be one of {', '.join(TRANSFORMS)}")
 
 
+def through_transform(dy: np.ndarray, y: np.ndarray, post_transform: str) -> np.ndarray:
+    """The gradient of the scores from that of y, what they were transformed to."""
+    if post_transform == "NONE":
+        return dy
+    if post_transform == "LOGISTIC":
+        return dy * y * (1 - y)
+    if post_transform == "PROBIT":  # over the density at y
+        return dy * np.exp(np.square(y) / 2) * y.dtype.type(np.sqrt(2 * np.pi))
+    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
 def _probit(p: float) -> float:
     if 0 < p < 1:
+        from statistics import NormalDist  # seldom needed: it imports fractions and decimals
+
         return NormalDist().inv_cdf(p)
     return np.nan if p != 0 and p != 1 else -np.inf if p == 0 else np.inf
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import ML
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.ai_onnx_ml.scores import (
     POST_TRANSFORM,
     as_samples,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import ML
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.ai_onnx_ml.forest import (
     MODES,
     UFUNCS,
@@ -34,6 +34,7 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
     transform_scores,
 )
 from onnxwalk.ops.contract.cost import BLOCK, Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import Bind, with_bind
 from onnxwalk.ops.fast.trees import Ensemble, Finish, forest_binder
@@ -374,3 +375,7 @@ def cost_of_trees(
 
 tree_ensemble_classifier.choices(POST_TRANSFORM)
 tree_ensemble_regressor.choices({**POST_TRANSFORM, "aggregate_function": "AVERAGE SUM MIN MAX"})
+
+
+# constant between their thresholds
+declare(tree_ensemble, tree_ensemble_regressor, tree_ensemble_classifier, vjp=no_gradient)

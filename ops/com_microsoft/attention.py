@@ -9,7 +9,6 @@ scale is 1/√H by default.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,16 +16,25 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.ai_onnx.quantize import cost_of_matmul_integer, matmul_integer
-from onnxwalk.ops.ai_onnx.softmax import softmax
 from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.com_microsoft.heads import (
+    MASKED,
+    attend,
+    check_shape,
+    make_mask,
+    past_length,
+    prepend_past,
+    through_attend,
+    through_unpack,
+    unpack_query_key_value,
+    write_mask,
+)
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
-from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.attention import attention_binder, multi_head_binder
 from onnxwalk.ops.shared.cost import multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
-
-_MASKED = -10000.0  # what is added where a mask is 0, unless mask_filter_value says otherwise
 
 
 @op("Attention", since=1, domain=DOMAIN)
@@ -73,7 +81,7 @@ def attention(
         raise ValueError(f"input {input.shape} and weights {weights.shape} are incompatible")
     projected = wide(input) @ wide(weights)
     if bias is not None:
-        projected = projected + _check_shape("bias", bias, (weights.shape[1],))
+        projected = projected + check_shape("bias", bias, (weights.shape[1],))
     return _self_attention(
         projected,
         input.dtype,
@@ -123,7 +131,7 @@ def q_attention(
         )
     sums = matmul_integer(input, weight, input_zero_point, weight_zero_point)
     steps = input_scale.reshape(-1) * weight_scale.reshape(-1)
-    projected = sums.astype(np.float32) * steps + _check_shape("bias", bias, (weight.shape[1],))
+    projected = sums.astype(np.float32) * steps + check_shape("bias", bias, (weight.shape[1],))
     return _self_attention(
         projected,
         input_scale.dtype,
@@ -152,6 +160,24 @@ def _self_attention(
     attention_bias: np.ndarray | None = None,
 ) -> Any:
     """The attention of Q, K and V side by side, and present if the node has that output."""
+    q, k, v = _query_key_value(projected, num_heads, sizes, past)
+    mask = make_mask(mask_index, q, k, mask_filter_value)
+    causal_after = past_length(past) if unidirectional else None
+    y, _ = attend(q, k, v, attention_bias, mask, scale, causal_after)
+    y = y.astype(dtype, copy=False)
+    if n_outputs < 2:
+        return y
+    if k.shape != v.shape:
+        raise ValueError(
+            f"keys {k.shape} and values {v.shape} should have the same shape for present"
+        )
+    return y, np.stack([k, v]).astype(dtype, copy=False)
+
+
+def _query_key_value(
+    projected: np.ndarray, num_heads: int, sizes: Sequence[int] | None, past: np.ndarray | None
+) -> tuple[np.ndarray, ...]:
+    """Q, K and V (B, N, ·, H), K and V after the past ones."""
     total = projected.shape[-1]
     sizes = [total // 3] * 3 if sizes is None else list(sizes)
     if len(sizes) != 3 or sum(sizes) != total or sizes[0] != sizes[1]:
@@ -162,18 +188,8 @@ def _self_attention(
         batch, _, _, size = k.shape
         if past.ndim != 5 or past.shape[:3] != (2, batch, num_heads) or past.shape[4] != size:
             raise ValueError(f"past {past.shape} should be (2, {batch}, {num_heads}, P, {size})")
-        k, v = _prepend_past(past[0], k), _prepend_past(past[1], v)
-    mask = _make_mask(mask_index, q, k, mask_filter_value)
-    past_length = _past_length(past) if unidirectional else None
-    y, _ = _attend(q, k, v, attention_bias, mask, scale, past_length)
-    y = y.astype(dtype, copy=False)
-    if n_outputs < 2:
-        return y
-    if k.shape != v.shape:
-        raise ValueError(
-            f"keys {k.shape} and values {v.shape} should have the same shape for present"
-        )
-    return y, np.stack([k, v]).astype(dtype, copy=False)
+        k, v = prepend_past(past[0], k), prepend_past(past[1], v)
+    return q, k, v
 
 
 @op("MultiHeadAttention", since=1, domain=DOMAIN)
@@ -211,143 +227,77 @@ def multi_head_attention(
         past_sequence_length=past_sequence_length, cache_indirection=cache_indirection
     )
     dtype = query.dtype
-    q, k, v = (wide(x) for x in _unpack_query_key_value(query, key, value, bias, num_heads))
+    q, k, v = (wide(x) for x in unpack_query_key_value(query, key, value, bias, num_heads))
     if (past_key is None) != (past_value is None):
         raise ValueError("past_key and past_value should both be set, or neither")
     if past_key is not None:
-        k, v = _prepend_past(past_key, k), _prepend_past(past_value, v)
-    mask = _make_mask(key_padding_mask, q, k, mask_filter_value)
-    past_length = _past_length(past_key) if unidirectional else None
-    y, scores = _attend(q, k, v, attention_bias, mask, scale, past_length)
+        k, v = prepend_past(past_key, k), prepend_past(past_value, v)
+    mask = make_mask(key_padding_mask, q, k, mask_filter_value)
+    causal_after = past_length(past_key) if unidirectional else None
+    y, scores = attend(q, k, v, attention_bias, mask, scale, causal_after)
     return tuple(result.astype(dtype, copy=False) for result in (y, k, v, scores))
 
 
-def _unpack_query_key_value(
-    query: np.ndarray,
-    key: np.ndarray | None,
-    value: np.ndarray | None,
-    bias: np.ndarray | None,
-    num_heads: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Q, K and V (B, N, ·, H), with the bias added."""
-    packed = [x for x in (query, key) if x is not None and x.ndim == 5]
-    if packed:
-        parts = 3 if packed[0] is query else 2
-        batch, length, heads, kinds, features = packed[0].shape
-        if (heads, kinds) != (num_heads, parts) or value is not None:
-            raise ValueError(f"packed {packed[0].shape} should be (B, L, {num_heads}, {parts}, H)")
-        unpacked = [
-            packed[0][:, :, :, i].reshape(batch, length, heads * features) for i in range(parts)
-        ]
-        query, key, value = unpacked if parts == 3 else [query, *unpacked]
-    if key is None or value is None:
-        raise ValueError("MultiHeadAttention needs key and value unless they are packed")
-    check_same_dtype(query, key)
-    check_same_dtype(query, value)
-    if bias is not None:
-        sizes = [x.shape[-1] * (num_heads if x.ndim == 4 else 1) for x in (query, key, value)]
-        _check_shape("bias", bias, (sum(sizes),))
-        offsets = np.split(bias, np.cumsum(sizes)[:-1])
-        # where the heads are split already, the bias has been added
-        query, key, value = (
-            x + offset if x.ndim == 3 else x
-            for x, offset in zip((query, key, value), offsets, strict=True)
-        )
-    q, k, v = (x if x.ndim == 4 else split_heads(x, num_heads) for x in (query, key, value))
-    if k.shape[:3] != v.shape[:3] or (*q.shape[:2], q.shape[3]) != (*k.shape[:2], k.shape[3]):
-        raise ValueError(
-            f"query {query.shape}, key {key.shape} and value {value.shape} are incompatible"
-        )
-    return q, k, v
+attention.bind(attention_binder(write_mask, MASKED))
+multi_head_attention.bind(multi_head_binder(write_mask, MASKED))
 
 
-def _attend(
-    q: np.ndarray,
-    k: np.ndarray,
-    v: np.ndarray,
-    bias: np.ndarray | None,
-    mask: np.ndarray | None,
-    scale: float | None,
-    causal_after: int | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """softmax(scale·q·kᵀ + bias + mask)·v with the heads joined; and the scores.
-
-    Query i sees the keys up to ``causal_after`` + i, or all of them. The last query always sees all
-    of them: there is no other definition than ONNX Runtime's, which hides none from it.
-    """
-    if not q.shape[-1]:
-        raise ValueError(f"heads of queries {q.shape} have no features")
-    scores = q @ k.swapaxes(-1, -2)
-    scores *= np.float32(scale or 1 / math.sqrt(q.shape[-1]))  # a scale of 0 means none
-    for name, added in (("attention_bias", bias), ("mask", mask)):
-        if added is not None:
-            if added.ndim != 4 or np.broadcast_shapes(scores.shape, added.shape) != scores.shape:
-                raise ValueError(f"{name} {added.shape} does not broadcast to {scores.shape}")
-            scores += added
-    if causal_after is not None:
-        visible = np.tri(q.shape[2], k.shape[2], causal_after, dtype=np.bool_)
-        visible[-1:] = True
-        scores[..., ~visible] = np.finfo(scores.dtype).min
-    y = softmax(scores) @ v
-    return join_heads(y), scores
+# ------------------------------------------------------------------------------------- gradients
 
 
-def _make_mask(
-    mask: np.ndarray | None, q: np.ndarray, k: np.ndarray, value: float | None
-) -> np.ndarray | None:
-    """The mask as numbers to add to the scores: 0, or ``value`` where a key doesn't count; (B, 1, 1
-    or S, T)."""
-    if mask is None:
-        return None
-    return _mask_numbers(mask, len(q), q.shape[2], k.shape[2], _MASKED if value is None else value)
+@attention.vjp
+def vjp_of_attention(
+    dy, dpresent, input, weights, bias, mask_index, past, attention_bias, *, mask_filter_value,
+    num_heads, qkv_hidden_sizes, scale, unidirectional,
+):  # fmt: skip
+    projected = input @ weights
+    projected = projected if bias is None else projected + bias
+    q, k, v = _query_key_value(projected, num_heads, qkv_hidden_sizes or None, past)
+    mask = make_mask(mask_index, q, k, mask_filter_value)
+    causal_after = past_length(past) if unidirectional else None
+    dq, dk, dv, d_bias = through_attend(
+        dy, None, q, k, v, attention_bias, mask, scale, causal_after
+    )
+    if dpresent is not None:
+        dk, dv = dk + dpresent[0], dv + dpresent[1]
+    seen = past_length(past)
+    d_past = None if past is None else np.stack([dk[:, :, :seen], dv[:, :, :seen]])
+    parts = dq, dk[:, :, seen:], dv[:, :, seen:]
+    d_projected = np.concatenate([join_heads(d) for d in parts], axis=-1)
+    rows = d_projected.reshape(-1, d_projected.shape[-1])
+    d_weights = input.reshape(-1, input.shape[-1]).T @ rows
+    return d_projected @ weights.T, d_weights, rows.sum(0), None, d_past, d_bias
 
 
-def _mask_numbers(
-    mask: np.ndarray, batch: int, queries: int, keys: int, value: float
-) -> np.ndarray:
-    if mask.shape in ((batch,), (2 * batch,)):
-        places = np.arange(keys)
-        counts = places < mask[:batch, None]
-        if len(mask) > batch:
-            counts &= places >= mask[batch:, None]
-    elif mask.shape in ((batch, keys), (batch, queries, keys)):
-        counts = mask > 0
-    elif mask.shape == (3 * batch + 2,) or mask.ndim == 4:
-        raise NotImplementedError(
-            f"a mask of shape {mask.shape} for {batch} sequences is not supported"
-        )
-    else:
-        raise ValueError(
-            f"mask {mask.shape} should be ({batch}, {keys}) or another form of the operator"
-        )
-    added = np.where(counts, np.float32(0), np.float32(value))
-    return added[:, np.newaxis, np.newaxis] if added.ndim == 2 else added[:, np.newaxis]
+@multi_head_attention.vjp
+def vjp_of_multi_head_attention(
+    dy, dpresent_key, dpresent_value, dqk, query, key, value, bias, key_padding_mask,
+    attention_bias, past_key, past_value, *, mask_filter_value, num_heads, scale, unidirectional,
+):  # fmt: skip
+    q, k, v = unpack_query_key_value(query, key, value, bias, num_heads)
+    if past_key is not None:
+        k, v = prepend_past(past_key, k), prepend_past(past_value, v)
+    mask = make_mask(key_padding_mask, q, k, mask_filter_value)
+    causal_after = past_length(past_key) if unidirectional else None
+    dq, dk, dv, d_bias = through_attend(dy, dqk, q, k, v, attention_bias, mask, scale, causal_after)
+    dk = dk if dpresent_key is None else dk + dpresent_key
+    dv = dv if dpresent_value is None else dv + dpresent_value
+    seen = past_length(past_key)
+    parts = dq, dk[:, :, seen:], dv[:, :, seen:]
+    found = through_unpack(parts, query, key, value, bias)
+    return *found, None, d_bias, dk[:, :, :seen], dv[:, :, :seen]
 
 
-def _write_mask(into: np.ndarray, mask: np.ndarray, value: float) -> None:
-    batch, _, queries, keys = into.shape
-    into[...] = _mask_numbers(mask, batch, queries, keys, value)
+@vjp_of_attention.cost
+def cost_of_vjp_of_attention(dy, dpresent, *inputs, **attributes):
+    cost = cost_of_attention(*inputs, **attributes)
+    return Cost(4 * cost.memory, 4 * cost.work)
 
 
-attention.bind(attention_binder(_write_mask, _MASKED))
-multi_head_attention.bind(multi_head_binder(_write_mask, _MASKED))
-
-
-def _past_length(past: np.ndarray | None) -> int:
-    return 0 if past is None else past.shape[-2]
-
-
-def _prepend_past(past: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """x after the past."""
-    if past.ndim != 4 or (*past.shape[:2], past.shape[3]) != (*x.shape[:2], x.shape[3]):
-        raise ValueError(f"past {past.shape} and new {x.shape} are incompatible")
-    return np.concatenate([wide(past), x], axis=2)
-
-
-def _check_shape(name: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if x.shape != shape:
-        raise ValueError(f"{name} {x.shape} should be {shape}")
-    return wide(x)
+@vjp_of_multi_head_attention.cost
+def cost_of_vjp_of_multi_head_attention(dy, dkey, dvalue, dqk, *inputs, **attributes):
+    cost = cost_of_multi_head_attention(*inputs, **attributes)
+    return Cost(4 * cost.memory, 4 * cost.work)
 
 
 def refuse_unsupported(**given: Any) -> None:
@@ -461,3 +411,4 @@ def cost_of_multi_head_attention(
 
 
 declare(attention, multi_head_attention, counts_outputs=False)
+q_attention.vjp(no_gradient)  # of products of integers

@@ -7,6 +7,7 @@ import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_CALL, PER_ITEM, multiply_adds
 from onnxwalk.ops.shared.numeric import check_same_dtype
@@ -32,6 +33,22 @@ def c_dist(A, B, *, metric="sqeuclidean"):
 
 
 c_dist.choices({"metric": "sqeuclidean euclidean"})
+
+
+@c_dist.vjp
+def vjp_of_c_dist(dy, A, B, *, y, metric):
+    """2·(A - B) for squares; for roots that divided by twice the distance, and 0 where it is 0."""
+    if metric == "euclidean":
+        dy = np.divide(dy, 2 * y, out=np.zeros_like(dy), where=y > 0)
+    da = 2 * (dy.sum(1, keepdims=True) * A - dy @ B)
+    return da, 2 * (dy.sum(0)[:, None] * B - dy.T @ A)
+
+
+@vjp_of_c_dist.cost
+def cost_of_vjp_of_c_dist(dy, A, B, *, y, metric):
+    memory = A.itemsize * (3 * dy.size + 3 * (A.size + B.size)) + dy.size
+    work = 2 * multiply_adds(A.shape[1] * dy.size, A.dtype)
+    return Cost(memory, work + 40 * (dy.size + A.size + B.size))
 
 
 @c_dist.cost
@@ -98,3 +115,6 @@ def cost_of_dynamic_time_warping(input: np.ndarray) -> Cost:
     cells, steps = (rows + 1) * (columns + 1), rows + columns
     work = 100 * cells + steps * (12 * PER_CALL + 2 * PER_ITEM)
     return Cost(5 * cells + 200 * steps + 64 * min(rows, columns), work)
+
+
+dynamic_time_warping.vjp(no_gradient)

@@ -20,7 +20,7 @@ from onnxwalk.ops.com_microsoft.nbits import unpack_bits
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_copies, wide_itemsize
-from onnxwalk.ops.shared.numeric import wide
+from onnxwalk.ops.shared.numeric import distinct, wide
 
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": activation.relu,
@@ -145,7 +145,7 @@ def _mix(
     if normalize:
         amounts = amounts / amounts.sum(1, keepdims=True)
     y = np.zeros_like(x)
-    for expert in np.unique(chosen):
+    for expert in distinct(chosen):
         token, rank = np.nonzero((chosen == expert) & (amounts > 0))
         result = second.apply(expert, f(first.apply(expert, x[token])))
         y[token] += amounts[token, rank, None] * result

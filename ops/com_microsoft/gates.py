@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.activation import sigmoid, swish
+from onnxwalk.ops.ai_onnx.activation import sigmoid, swish, vjp_of_swish
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.com_microsoft.attention import refuse_unsupported
 from onnxwalk.ops.contract.cost import Cost, arrays_in
@@ -15,6 +15,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
+from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -178,6 +179,125 @@ def engram_gate(
     if conv_norm_scale is None:
         return output, None
     return output, (_rms(gated, epsilon) * wide(conv_norm_scale)).astype(key.dtype, copy=False)
+
+
+# ------------------------------------------------------------------------------------- gradients
+
+
+@scaled_silu.vjp
+def vjp_of_scaled_silu(dy, X, scale, *, alpha):
+    factor = X.dtype.type(np.float32(alpha)) if scale is None else scale.reshape(())
+    dz = vjp_of_swish(dy, factor * X, alpha=1.0)
+    return dz * factor, None if scale is None else (dz * X).sum().reshape(scale.shape)
+
+
+@gated_add.vjp
+def vjp_of_gated_add(dy, Y, gate):
+    return dy, dy * gate, (dy * Y).sum(-1, keepdims=True)
+
+
+@gated_rms_norm.vjp
+def vjp_of_gated_rms_norm(dy, X, scale, gate, *, activation, epsilon):
+    groups = X.reshape(*X.shape[:-1], X.shape[-1] // scale.size, scale.size)
+    normalized = _rms(groups, epsilon)
+    if activation == "sigmoid":
+        f = sigmoid(gate)
+        slope = f * (1 - f)
+    else:
+        f, slope = swish(gate), vjp_of_swish(np.ones_like(gate), gate, alpha=1.0)
+    d_scaled = (dy * f).reshape(groups.shape)
+    d_scale = (d_scaled * normalized).reshape(-1, scale.size).sum(0)
+    dx = _through_rms(d_scaled * scale, groups, epsilon).reshape(X.shape)
+    return dx, d_scale, dy * (normalized * scale).reshape(X.shape) * slope
+
+
+@branchwise_rms_norm.vjp
+def vjp_of_branchwise_rms_norm(dy, X, scale, *, epsilon, num_branches):
+    x = _branches(X, num_branches)
+    dy, d_scale = dy.reshape(x.shape), None
+    if scale is not None:
+        factors = scale.reshape(-1, x.shape[-1])
+        d_scale = reduce_to(dy * _rms(x, epsilon), factors.shape).reshape(scale.shape)
+        dy = dy * factors
+    return _through_rms(dy, x, epsilon).reshape(X.shape), d_scale
+
+
+@hyper_connection_pre_mix.vjp
+def vjp_of_hyper_connection_pre_mix(dy, streams, pre_mix, *, num_branches, reduction_scale):
+    x = _branches(streams, num_branches)
+    mix = _mix_of(pre_mix, x, "pre_mix")
+    dy = dy[..., None, :] * x.dtype.type(reduction_scale)
+    d_mix = reduce_to(dy * x, mix.shape).reshape(pre_mix.shape)
+    return (dy * mix).reshape(streams.shape), d_mix
+
+
+@hyper_connection_post_mix.vjp
+def vjp_of_hyper_connection_post_mix(
+    dy, streams, block_output, post_mix, stream_mix, *, num_branches
+):
+    x = _branches(streams, num_branches)
+    dy = dy.reshape(x.shape)
+    mix = _mix_of(post_mix, x, "post_mix")
+    d_mix = reduce_to(dy * block_output[..., None, :], mix.shape).reshape(post_mix.shape)
+    d_stream_mix = None
+    dx = dy
+    if stream_mix is not None:
+        dx, d_stream_mix = stream_mix @ dy, x @ dy.swapaxes(-1, -2)
+    return dx.reshape(streams.shape), (dy * mix).sum(-2), d_mix, d_stream_mix
+
+
+@engram_gate.vjp
+def vjp_of_engram_gate(
+    dy, dnormed, key, query, value, key_norm_scale, query_norm_scale, conv_norm_scale, *, epsilon
+):
+    k, q = _rms(key, epsilon), _rms(query, epsilon)
+    scaled_k, scaled_q = k * key_norm_scale, q * query_norm_scale
+    root = np.sqrt(key.dtype.type(key.shape[3]))
+    d = (scaled_k * scaled_q).sum(-1, keepdims=True) / root
+    size = np.sqrt(np.maximum(np.abs(d), key.dtype.type(1e-6)))
+    gate = sigmoid(np.sign(d) * size)
+    values = value[:, :, None]
+    d_gated, d_conv_scale = np.zeros_like(key) if dy is None else dy, None
+    if conv_norm_scale is not None:
+        gated = gate * values
+        dnormed = np.zeros_like(key) if dnormed is None else dnormed
+        d_conv_scale = (dnormed * _rms(gated, epsilon)).sum((0, 1))
+        d_gated = d_gated + _through_rms(dnormed * conv_norm_scale, gated, epsilon)
+    d_gate = (d_gated * values).sum(-1, keepdims=True) * gate * (1 - gate)
+    dd = d_gate * (np.abs(d) > 1e-6) / (2 * size) / root
+    dk, dq = dd * scaled_q, dd * scaled_k
+    return (
+        _through_rms(dk * key_norm_scale, key, epsilon),
+        _through_rms(dq * query_norm_scale, query, epsilon),
+        (d_gated * gate).sum(2),
+        (dk * k).sum((0, 1)),
+        (dq * q).sum((0, 1)),
+        d_conv_scale,
+    )
+
+
+def _through_rms(dy: np.ndarray, x: np.ndarray, epsilon: float) -> np.ndarray:
+    """The way back through ``_rms``."""
+    mean = np.square(x).mean(-1, keepdims=True, dtype=x.dtype)
+    inverse = 1 / np.sqrt(mean + x.dtype.type(epsilon))
+    along = (dy * x).mean(-1, keepdims=True, dtype=x.dtype)
+    return inverse * (dy - x * np.square(inverse) * along)
+
+
+# ------------------------------------------------------------------------------------------- costs
+
+
+@vjp_of_scaled_silu.cost
+@vjp_of_gated_add.cost
+@vjp_of_gated_rms_norm.cost
+@vjp_of_branchwise_rms_norm.cost
+@vjp_of_hyper_connection_pre_mix.cost
+@vjp_of_hyper_connection_post_mix.cost
+@vjp_of_engram_gate.cost
+def cost_of_vjp_of_gates(*values: Any, **_: Any) -> Cost:
+    arrays = list(arrays_in(values))
+    item, count = wide_itemsize(arrays[0].dtype), max(x.size for x in arrays)
+    return Cost(16 * item * count + sum(map(wide_copies, arrays)), 1200 * count)
 
 
 @scaled_silu.cost

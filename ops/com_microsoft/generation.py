@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_CALL
 from onnxwalk.ops.shared.values import as_int
@@ -119,3 +120,7 @@ def cost_of_bifurcation_detector(
     n = max(0, min(max_ngram_size, src_tokens.size))
     memory = 16 * (cur_tokens.size + predicted) + 9 * predicted + (n + 9) * src_tokens.size
     return Cost(memory, 10 * n * (n + 1) * src_tokens.size + 6 * n * PER_CALL + memory)
+
+
+# of whole numbers
+declare(bifurcation_detector, vjp=no_gradient)

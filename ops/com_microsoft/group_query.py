@@ -4,17 +4,18 @@ SparseAttention, which sees some blocks of the keys only."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.com_microsoft.attention import cost_of_heads, refuse_unsupported
-from onnxwalk.ops.com_microsoft.rotary import rotate
+from onnxwalk.ops.com_microsoft.rotary import rotate, through_rotate
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import wide_itemsize
+from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import as_int
 
@@ -98,13 +99,75 @@ def group_query_attention(
         raise NotImplementedError(f"a quantized cache ({past_key.dtype}) is not supported")
     if n_outputs > 3:
         raise NotImplementedError("the output output_qk is not supported")
+    found = _weigh(
+        query, key, value, past_key, past_value, seqlens_k, total_sequence_length, cos_cache,
+        sin_cache, position_ids, attention_bias, head_sink, causal=causal, do_rotary=do_rotary,
+        kv_num_heads=kv_num_heads, local_window_size=local_window_size, num_heads=num_heads,
+        rotary_interleaved=rotary_interleaved, scale=scale, smooth_softmax=smooth_softmax,
+        softcap=softcap,
+    )  # fmt: skip
+    k, v, most = found.k, found.v, found.most
+    y = (found.weights @ v[:, :, :most]).reshape(found.q.shape)
+    y = join_heads(y)
+    cache = query.dtype if past_key is None else past_key.dtype
+    return tuple(x.astype(t, copy=False) for x, t in ((y, query.dtype), (k, cache), (v, cache)))
+
+
+class _Weighed(NamedTuple):
+    """What GroupQueryAttention multiplies."""
+
+    #: queries and new keys before they are turned
+    heads: tuple[np.ndarray, np.ndarray]
+    q: np.ndarray
+    #: all keys and values: the present ones
+    k: np.ndarray
+    v: np.ndarray
+    #: the positions by which they are turned (B, S), the numbers of past keys (B), and the places
+    #: of the new ones (B, S)
+    at: np.ndarray | None
+    pasts: np.ndarray
+    places: np.ndarray
+    #: how many keys count
+    most: int
+    #: c(x) / softcap
+    capped: np.ndarray | None
+    #: which keys each query sees: (B, 1, S, keys)
+    visible: np.ndarray
+    #: (B, G, N / G·S, keys)
+    weights: np.ndarray
+
+
+def _weigh(
+    query: np.ndarray,
+    key: np.ndarray | None,
+    value: np.ndarray | None,
+    past_key: np.ndarray | None,
+    past_value: np.ndarray | None,
+    seqlens_k: np.ndarray,
+    total_sequence_length: np.ndarray,
+    cos_cache: np.ndarray | None,
+    sin_cache: np.ndarray | None,
+    position_ids: np.ndarray | None,
+    attention_bias: np.ndarray | None,
+    head_sink: np.ndarray | None,
+    *,
+    causal: int,
+    do_rotary: int | None,
+    kv_num_heads: int,
+    local_window_size: int,
+    num_heads: int,
+    rotary_interleaved: int | None,
+    scale: float | None,
+    smooth_softmax: int,
+    softcap: float | None,
+) -> _Weighed:
     if kv_num_heads < 1 or num_heads % kv_num_heads:
         raise ValueError(
             f"num_heads {num_heads} should be a multiple of kv_num_heads {kv_num_heads}"
         )
     if (key is None) != (value is None):
         raise ValueError("key and value should both be set, or neither")
-    if key is None:
+    if key is None or value is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
         ends = [num_heads * size, (num_heads + kv_num_heads) * size]
         query, key, value = np.split(query, ends, axis=-1)
@@ -115,6 +178,7 @@ def group_query_attention(
             f"query {query.shape}, key {key.shape} and value {value.shape} are incompatible"
         )
 
+    heads, at = (q, k), None
     batch, _, length, size = q.shape
     most = as_int(total_sequence_length, "total_sequence_length")
     totals = seqlens_k.reshape(-1).astype(np.int64) + 1
@@ -137,8 +201,10 @@ def group_query_attention(
     scores = grouped @ k[:, :, :most].swapaxes(-1, -2)
     scores = scores.reshape(batch, num_heads, length, most)
     scores *= np.float32(scale or 1 / math.sqrt(size))
+    capped = None
     if softcap:
-        scores = softcap * np.tanh(scores / softcap)
+        capped = np.tanh(scores / softcap)
+        scores = softcap * capped
     if attention_bias is not None:
         scores = scores + wide(attention_bias)[..., :most]
     keys = np.arange(most)
@@ -151,9 +217,84 @@ def group_query_attention(
         scores = np.where(visible[:, None], scores, np.finfo(scores.dtype).min)
     weights = _softmax_with_sink(scores, head_sink, smooth_softmax == 1)
     weights = weights.reshape(*grouped.shape[:-1], most)
-    y = join_heads((weights @ v[:, :, :most]).reshape(batch, num_heads, length, size))
-    cache = query.dtype if past_key is None else past_key.dtype
-    return tuple(x.astype(t, copy=False) for x, t in ((y, query.dtype), (k, cache), (v, cache)))
+    return _Weighed(heads, q, k, v, at, pasts, places, most, capped, visible[:, None], weights)
+
+
+@group_query_attention.vjp
+def vjp_of_group_query_attention(
+    dy, dpresent_key, dpresent_value, query, key, value, past_key, past_value, seqlens_k,
+    total_sequence_length, cos_cache, sin_cache, position_ids, attention_bias, head_sink, *, causal,
+    do_rotary, kv_num_heads, local_window_size, num_heads, rotary_interleaved, scale,
+    smooth_softmax, softcap,
+):  # fmt: skip
+    """Through the product with V, softmax, bias, softcap and the product with K, to the rows of the
+    cache, which are those of the past or new ones, and these are turned back."""
+    found = _weigh(
+        query, key, value, past_key, past_value, seqlens_k, total_sequence_length, cos_cache,
+        sin_cache, position_ids, attention_bias, head_sink, causal=causal, do_rotary=do_rotary,
+        kv_num_heads=kv_num_heads, local_window_size=local_window_size, num_heads=num_heads,
+        rotary_interleaved=rotary_interleaved, scale=scale, smooth_softmax=smooth_softmax,
+        softcap=softcap,
+    )  # fmt: skip
+    batch, _, length, size = found.q.shape
+    most, weights = found.most, found.weights
+    by_group = *weights.shape[:3], size
+    by_head = batch, num_heads, length, most
+    dy = np.zeros(by_group, query.dtype) if dy is None else split_heads(dy, num_heads)
+    dy = dy.reshape(by_group)
+    dk, dv = np.zeros_like(found.k), np.zeros_like(found.v)
+    dv[:, :, :most] = weights.swapaxes(-1, -2) @ dy
+    d_weights = dy @ found.v[:, :, :most].swapaxes(-1, -2)
+    mean = (d_weights * weights).sum(-1, keepdims=True)
+    ds = (weights * (d_weights - mean)).reshape(by_head) * found.visible
+    of_sink = (1 - weights.sum(-1, keepdims=True)) * -mean
+    d_sink = None
+    if head_sink is not None:
+        d_sink = of_sink.reshape(batch, num_heads, length).sum((0, 2)).reshape(head_sink.shape)
+    d_bias = None
+    if attention_bias is not None:
+        d_bias = np.zeros(np.broadcast_shapes(attention_bias.shape, (1, 1, 1, 1)), ds.dtype)
+        d_bias[..., :most] = reduce_to(ds, d_bias[..., :most].shape)
+    if found.capped is not None:
+        ds = ds * (1 - np.square(found.capped))
+    ds = (ds * np.float32(scale or 1 / math.sqrt(size))).reshape(weights.shape)
+    dq = (ds @ found.k[:, :, :most]).reshape(found.q.shape)
+    dk[:, :, :most] = ds.swapaxes(-1, -2) @ found.q.reshape(by_group)
+    dk = dk if dpresent_key is None else dk + dpresent_key
+    dv = dv if dpresent_value is None else dv + dpresent_value
+    (d_past_key, dk), (d_past_value, dv) = (
+        _through_cache(d, past, found.pasts, found.places)
+        for d, past in ((dk, past_key), (dv, past_value))
+    )
+    d_caches: list[Any] = [None, None]
+    if found.at is not None:
+        turned = [
+            through_rotate(d, x, found.at, cos_cache, sin_cache, bool(rotary_interleaved))
+            for d, x in zip((dq, dk), found.heads, strict=True)
+        ]
+        (dq, *of_q), (dk, *of_k) = turned
+        d_caches = [a + b for a, b in zip(of_q, of_k, strict=True)]
+    parts: list[Any] = [join_heads(d) for d in (dq, dk, dv)]
+    if key is None:
+        parts = [np.concatenate(parts, axis=-1), None, None]
+    return *parts, d_past_key, d_past_value, None, None, *d_caches, None, d_bias, d_sink
+
+
+@vjp_of_group_query_attention.cost
+def cost_of_vjp_of_group_query_attention(dy, dkey, dvalue, *inputs, **attributes):
+    cost = cost_of_group_query_attention(*inputs, **attributes)
+    return Cost(4 * cost.memory, 4 * cost.work)
+
+
+def _through_cache(
+    d: np.ndarray, past: np.ndarray | None, pasts: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The gradients of the past and of the new keys or values, from that of the present ones."""
+    new = d[np.arange(len(d))[:, None], :, places].swapaxes(1, 2)
+    if past is None:
+        return None, new
+    counts = np.arange(past.shape[2]) < pasts[:, None]
+    return d[:, :, : past.shape[2]] * counts[:, None, :, None], new
 
 
 def _extend_cache(
@@ -251,7 +392,7 @@ def sparse_attention(
     for layout, (rows, columns) in enumerate(
         zip(block_row_indices, block_col_indices, strict=True)
     ):
-        counts = np.diff(rows.astype(np.int64))
+        counts = np.diff(rows.astype(np.intp))
         if rows[0] != 0 or (counts < 0).any() or rows[-1] > columns.size:
             raise ValueError(f"block_row_indices {rows.tolist()} should rise from 0 on")
         columns = columns[: rows[-1]]

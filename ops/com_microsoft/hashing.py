@@ -6,8 +6,10 @@ import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, strings_in
+from onnxwalk.ops.shared.numeric import distinct
 
 
 @op("MurmurHash3", since=1, domain=DOMAIN)
@@ -30,7 +32,7 @@ def _hash_texts(texts: list[bytes], seed: int) -> np.ndarray:
     """The hashes of texts: those of equal length together."""
     hashes = np.empty(len(texts), np.uint32)
     lengths = np.array([len(text) for text in texts])
-    for length in np.unique(lengths):
+    for length in distinct(lengths):
         (where,) = np.nonzero(lengths == length)
         together = b"".join(texts[i] for i in where)
         keys = np.frombuffer(together, np.uint8).reshape(len(where), length)
@@ -73,3 +75,7 @@ def cost_of_murmur_hash3(X: np.ndarray, **_: int) -> Cost:
 
 
 murmur_hash3.output_type(lambda first, *, positive, **_: "uint32" if positive else "int32")
+
+
+# of whole numbers
+declare(murmur_hash3, vjp=no_gradient)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,7 +16,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.cost import PER_CALL, wide_itemsize
 from onnxwalk.ops.shared.values import as_ints
-from onnxwalk.ops.shared.windows import AUTO_PAD, pool_axes, window_axes
+from onnxwalk.ops.shared.windows import AUTO_PAD, Axis, pool_axes, window_axes
 
 
 @op("GridSample", since=1, domain=DOMAIN)
@@ -125,6 +126,19 @@ def maxpool_with_mask(X, M, *, kernel_shape=None, storage_order=0, **windows):
     reads at places that no documentation has: such an M is refused.
     """
     axes = pool_axes(X.shape, kernel_shape or (), **windows)
+    shape = tuple(axis.windows for axis in axes)
+    y = np.full((*X.shape[:2], *shape), np.finfo(X.dtype).min, X.dtype)
+    for inside, places, counts in _masked_taps(X, M, axes):
+        best, value = y[inside], X[places]
+        np.copyto(best, value, where=counts & (value > best))
+    return y
+
+
+def _masked_taps(
+    X: np.ndarray, M: np.ndarray, axes: Sequence[Axis]
+) -> Iterator[tuple[Any, Any, np.ndarray]]:
+    """For each tap of the windows: those that have it inside X, its places, and in which of these
+    windows it counts."""
     if M.shape[2:] != X.shape[2:]:
         raise ValueError(f"M {M.shape} should be (1, 1, …) with the spatial axes of X {X.shape}")
     if math.prod(M.shape[:2]) != 1:
@@ -133,7 +147,6 @@ def maxpool_with_mask(X, M, *, kernel_shape=None, storage_order=0, **windows):
     if is_set.ndim > 1:
         is_set[(slice(0, 1),) * is_set.ndim] = True
     shape = tuple(axis.windows for axis in axes)
-    y = np.full((*X.shape[:2], *shape), np.finfo(X.dtype).min, X.dtype)
     *rows, last = axes
     for outer in product(*(axis.taps() for axis in rows)):
         goes_on = np.ones(shape, bool)
@@ -141,9 +154,26 @@ def maxpool_with_mask(X, M, *, kernel_shape=None, storage_order=0, **windows):
             inside: Any = (..., *(window for window, _ in taps))
             places: Any = (..., *(place for _, place in taps))
             goes_on[inside] &= is_set[places]
-            best, value = y[inside], X[places]
-            np.copyto(best, value, where=goes_on[inside] & (value > best))
-    return y
+            yield inside, places, goes_on[inside]
+
+
+@maxpool_with_mask.vjp
+def vjp_of_maxpool_with_mask(dy, X, M, *, y, kernel_shape, storage_order, **windows):
+    """To the first maximum of each window, of what counts there."""
+    dx, left = np.zeros_like(X), dy.copy()
+    for inside, places, counts in _masked_taps(
+        X, M, pool_axes(X.shape, kernel_shape or (), **windows)
+    ):
+        is_largest = counts & (X[places] == y[inside])
+        dx[places] += left[inside] * is_largest
+        left[inside] *= ~is_largest
+    return dx
+
+
+@vjp_of_maxpool_with_mask.cost
+def cost_of_vjp_of_maxpool_with_mask(dy, X, M, *, y, **attributes):
+    cost = cost_of_maxpool_with_mask(X, M, **attributes)
+    return Cost(3 * cost.memory + X.nbytes, 4 * cost.work)
 
 
 @maxpool_with_mask.cost

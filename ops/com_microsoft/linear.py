@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import conv, conv_transpose, fusion, linear
+from onnxwalk.ops.ai_onnx import conv, conv_gradients, conv_transpose, fusion, linear
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
@@ -59,7 +59,7 @@ def vjp_of_fused_conv(
     given = fusion.parameters_from_list(activation, activation_params)
     dy = fusion.through_activation(dy, before, activation, given)
     shapes = {"x_shape": x.shape, "w_shape": w.shape}
-    found = conv.vjp_of_conv(
+    found = conv_gradients.vjp_of_conv(
         dy, x, w, group=group, kernel_shape=kernel_shape, wanted=wanted, **shapes, **windows
     )
     return *found, dy
@@ -71,7 +71,7 @@ def cost_of_vjp_of_fused_conv(
 ):
     again = fusion.cost_of_conv(x, w, b, z, **attributes)
     shapes = {"x_shape": x.shape, "w_shape": w.shape}
-    cost = conv.cost_of_vjp_of_conv(dy, wanted=wanted, **shapes, **attributes)
+    cost = conv_gradients.cost_of_vjp_of_conv(dy, wanted=wanted, **shapes, **attributes)
     more = 8 * wide_itemsize(dy.dtype) * dy.size
     return Cost(again.memory + cost.memory + more, again.work + cost.work + 200 * dy.size)
 
@@ -85,6 +85,24 @@ def conv_transpose_with_dynamic_pads(x, w, pads=None, b=None, **attributes):
     """
     pads = None if pads is None else as_ints(pads)
     return conv_transpose.conv_transpose(x, w, b, pads=pads, **attributes)
+
+
+@conv_transpose_with_dynamic_pads.vjp
+def vjp_of_conv_transpose_with_dynamic_pads(dy, x, w, pads, *, wanted, **attributes):
+    given = None if pads is None else as_ints(pads)
+    of_bias = *wanted[:2], wanted[3]
+    dx, dw, db = conv_transpose.vjp_of_conv_transpose(
+        dy, x, w, x_shape=x.shape, w_shape=w.shape, pads=given, wanted=of_bias, **attributes
+    )
+    return dx, dw, None, db
+
+
+@vjp_of_conv_transpose_with_dynamic_pads.cost
+def cost_of_vjp_of_conv_transpose_with_dynamic_pads(dy, x, w, pads, *, wanted, **attributes):
+    given = None if pads is None else as_ints(pads)
+    return conv_transpose.cost_of_vjp_of_conv_transpose(
+        dy, x_shape=x.shape, w_shape=w.shape, pads=given, wanted=wanted, **attributes
+    )
 
 
 # --------------------------------------------------------------------------------------- products

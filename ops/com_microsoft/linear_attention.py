@@ -33,19 +33,26 @@ def linear_attention_1(
     Source: com.microsoft.LinearAttention-1, ONNX Runtime 1.32.
     """
     refuse_unsupported(state_window=state_window)
-    heads, states = attributes["q_num_heads"], attributes["kv_num_heads"]
+    query, key, heads = _one_head_for_each_state(query, key, **attributes)
+    attributes["q_num_heads"] = heads
+    return linear_attention.linear_attention(
+        query, key, value, past_state, decay, beta, **attributes
+    )
+
+
+def _one_head_for_each_state(
+    query: np.ndarray, key: np.ndarray, *, q_num_heads: int, kv_num_heads: int, **_: Any
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """query and key with heads repeated so that each state has its own; how many query has then."""
+    heads, states = q_num_heads, kv_num_heads
     if key.ndim != 3:
         raise ValueError(f"key {key.shape} should have rank 3")
     if min(heads, states) < 1 or query.ndim != 3 or query.shape[2] % heads:
         raise ValueError(f"query {query.shape} doesn't divide into {heads} heads")
     size = query.shape[2] // heads
     if heads < states:
-        query = _repeat_heads(query, size, states)
-        attributes["q_num_heads"] = states
-    key = _repeat_heads(key, size, states)
-    return linear_attention.linear_attention(
-        query, key, value, past_state, decay, beta, **attributes
-    )
+        query, heads = _repeat_heads(query, size, states), states
+    return query, _repeat_heads(key, size, states), heads
 
 
 def _repeat_heads(x: np.ndarray, size: int, count: int) -> np.ndarray:
@@ -56,6 +63,41 @@ def _repeat_heads(x: np.ndarray, size: int, count: int) -> np.ndarray:
     return np.repeat(x.reshape(*x.shape[:2], heads, size), count // heads, 2).reshape(
         *x.shape[:2], count * size
     )
+
+
+@linear_attention_1.vjp
+def vjp_of_linear_attention(
+    dy, dstate, query, key, value, past_state, decay, beta, *, kv_num_heads, q_num_heads, scale,
+    update_rule,
+):  # fmt: skip
+    """Heads that were repeated get the sum of what flows to them."""
+    q, k, heads = _one_head_for_each_state(
+        query, key, q_num_heads=q_num_heads, kv_num_heads=kv_num_heads
+    )
+    dq, dk, *others = linear_attention.vjp_of_linear_attention(
+        dy, dstate, q, k, value, past_state, decay, beta, kv_num_heads=kv_num_heads,
+        q_num_heads=heads, scale=scale, update_rule=update_rule,
+    )  # fmt: skip
+    size = query.shape[2] // q_num_heads
+    found = (_sum_heads(d, size, x.shape[2] // size) for d, x in ((dq, query), (dk, key)))
+    return *found, *others
+
+
+@vjp_of_linear_attention.cost
+def cost_of_vjp_of_linear_attention(dy, dstate, query, key, *others, **attributes):
+    heads, states = attributes["q_num_heads"], attributes["kv_num_heads"]
+    width = query.shape[2] // heads
+    attributes["q_num_heads"] = max(heads, states)
+    q, k = _as_wide(query, max(heads, states) * width), _as_wide(key, states * width)
+    cost = linear_attention.cost_of_vjp_of_linear_attention(dy, dstate, q, k, *others, **attributes)
+    return Cost(cost.memory + 2 * (q.nbytes + k.nbytes), cost.work + 20 * (q.size + k.size))
+
+
+def _sum_heads(dx: np.ndarray, size: int, heads: int) -> np.ndarray:
+    """The way back through ``_repeat_heads``."""
+    if dx.shape[2] == heads * size:
+        return dx
+    return dx.reshape(*dx.shape[:2], heads, -1, size).sum(3).reshape(*dx.shape[:2], heads * size)
 
 
 linear_attention_1.choices({"update_rule": "linear gated delta gated_delta"})
@@ -74,15 +116,16 @@ def cost_of_linear_attention(
     """As LinearAttention of ai.onnx, with queries and keys for each state."""
     heads = max(q_num_heads, kv_num_heads)
     width = query.shape[2] // q_num_heads
-    shapes = ((*query.shape[:2], heads * width), (*key.shape[:2], kv_num_heads * width))
-    q, k = (
-        np.broadcast_to(np.zeros((), x.dtype), shape)
-        for x, shape in zip((query, key), shapes, strict=True)
-    )
+    q, k = _as_wide(query, heads * width), _as_wide(key, kv_num_heads * width)
     cost = linear_attention.cost_of_linear_attention(
         q, k, value, *others, kv_num_heads=kv_num_heads, q_num_heads=heads, **attributes
     )
     return Cost(cost.memory + q.nbytes + k.nbytes, cost.work + 5 * (q.size + k.size))
+
+
+def _as_wide(x: np.ndarray, width: int) -> np.ndarray:
+    """An array of the dtype and shape of x with its heads repeated."""
+    return np.broadcast_to(np.zeros((), x.dtype), (*x.shape[:2], width))
 
 
 @op("LinearAttentionGate", since=1, domain=DOMAIN)
@@ -103,6 +146,24 @@ def linear_attention_gate(a, dt_bias, decay_scale, b=None):
     decay = decay_scale * np.logaddexp(wide(a) + dt_bias, np.float32(0))
     beta = None if b is None else activation.sigmoid(wide(b)).astype(b.dtype, copy=False)
     return decay.astype(a.dtype, copy=False), beta
+
+
+@linear_attention_gate.vjp
+def vjp_of_gate(d_decay, d_beta, a, dt_bias, decay_scale, b):
+    z = a + dt_bias
+    d_decay = np.zeros_like(a) if d_decay is None else d_decay
+    da = d_decay * decay_scale * activation.sigmoid(z)
+    d_scale = d_decay * np.logaddexp(z, z.dtype.type(0))
+    db = None
+    if b is not None:
+        beta = activation.sigmoid(b)
+        db = np.zeros_like(b) if d_beta is None else d_beta * beta * (1 - beta)
+    return da, da.sum((0, 1)), d_scale.sum((0, 1)), db
+
+
+@vjp_of_gate.cost
+def cost_of_vjp_of_gate(d_decay, d_beta, a, *_):
+    return Cost(12 * wide_itemsize(a.dtype) * a.size, 900 * a.size)
 
 
 @linear_attention_gate.cost
@@ -153,22 +214,48 @@ def causal_conv_with_state(
             input, weight, bias, past_state, activation=activation, _dilation=dilation
         )
 
-    def channels_first(x):
-        return x.reshape(*x.shape[:2], int(np.prod(x.shape[2:]))).swapaxes(1, 2)
-
-    def channels_behind(x):
-        y = np.ascontiguousarray(x.swapaxes(1, 2))
-        return y.reshape(*y.shape[:2], *input.shape[2:])
-
     y, state = linear_attention.causal_conv_with_state(
-        channels_first(input),
+        _channels_first(input),
         weight,
         bias,
-        None if past_state is None else channels_first(past_state),
+        None if past_state is None else _channels_first(past_state),
         activation=activation,
         _dilation=dilation,
     )
-    return channels_behind(y), channels_behind(state)
+    return _channels_behind(y, input), _channels_behind(state, input)
+
+
+def _channels_first(x: np.ndarray) -> np.ndarray:
+    """(B, S, …) as (B, C, S)."""
+    return x.reshape(*x.shape[:2], int(np.prod(x.shape[2:]))).swapaxes(1, 2)
+
+
+def _channels_behind(x: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """(B, C, S) as (B, S, …), with the last axes of ``like``."""
+    y = np.ascontiguousarray(x.swapaxes(1, 2))
+    return y.reshape(*y.shape[:2], *like.shape[2:])
+
+
+@causal_conv_with_state.vjp
+def vjp_of_causal_conv(
+    dy, dstate, input, weight, bias, past_state, *, activation, channels_last, dilation
+):
+    given = [dy, dstate, input, past_state]
+    if channels_last:
+        given = [None if x is None else _channels_first(x) for x in given]
+    dy, dstate, x, before = given
+    dx, dw, db, d_before = linear_attention.vjp_of_causal_conv(
+        dy, dstate, x, weight, bias, before, activation=activation, _dilation=dilation
+    )
+    if channels_last:
+        dx, d_before = (_channels_behind(d, input) for d in (dx, d_before))
+    return dx, dw, db, d_before
+
+
+@vjp_of_causal_conv.cost
+def cost_of_vjp_of_causal_conv(dy, dstate, *inputs, **attributes):
+    cost = cost_of_causal_conv(*inputs, **attributes)
+    return Cost(5 * cost.memory, 4 * cost.work)
 
 
 causal_conv_with_state.choices({"activation": "silu swish none"})

@@ -22,6 +22,7 @@ from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.nbits import product_binder, unpack_nibbles
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import line_count, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.gradients import add_rows
 from onnxwalk.ops.shared.numeric import wide
 
 #: weights that are unpacked at a time: they fit the second-level cache
@@ -83,6 +84,51 @@ def matmul_nbits(A, B, scales, zero_points=None, g_idx=None, bias=None, **attrib
 
 
 matmul_nbits.prepare(prepare_matmul_nbits)
+
+
+@matmul_nbits.vjp
+def vjp_of_matmul_nbits(
+    dy, A, B, scales, zero_points, g_idx, *, bias_shape, K, N, bits, block_size, wanted
+):
+    """dY @ W' to A, with some rows of the weights at a time; dY to the bias; and the gradients of
+    the weights, by blocks, to scales and zero points."""
+    rows = dy.reshape(-1, N)
+    found: list[Any] = [None] * 6
+    layout = zero_points, g_idx, K, N, bits, block_size
+    if wanted[0]:
+        unpack, step = _unpacker(B, scales, *layout), rows_at_once(K)
+        parts = range(0, N, step)
+        products = (rows[:, n : n + step] @ unpack(n, min(n + step, N)) for n in parts)
+        da = sum(products, np.zeros((len(rows), K), rows.dtype))
+        found[0] = da.reshape(*dy.shape[:-1], K)
+    if not scales.size:  # no weights
+        found[2] = np.zeros_like(scales)
+    elif wanted[2] or wanted[3]:
+        dw = rows.T @ A.reshape(-1, K)
+        steps = _unpacker(B, np.ones_like(scales), *layout)(0, N)
+        block_of = np.arange(K) // block_size if g_idx is None else g_idx
+        count = -(-K // block_size)
+        of_scales, of_steps = (add_rows(d.T, block_of, count).T for d in (dw * steps, dw))
+        found[2] = of_scales.reshape(scales.shape)
+        if wanted[3]:
+            found[3] = -of_steps.reshape(zero_points.shape) * scales.reshape(zero_points.shape)
+    if bias_shape is not None:
+        found[5] = rows.sum(0)
+    return tuple(found)
+
+
+vjp_of_matmul_nbits.only_read_for(A="scales zero_points")
+
+
+@vjp_of_matmul_nbits.cost
+def cost_of_vjp_of_matmul_nbits(dy, A, B, scales, zero_points, g_idx, *, K, N, bits, wanted, **_):
+    a = np.broadcast_to(np.zeros((), dy.dtype), (*dy.shape[:-1], K))
+    cost = cost_of_matmul_nbits(a, B, scales, zero_points, g_idx, K=K, N=N, bits=bits)
+    item = wide_itemsize(dy.dtype)
+    memory = cost.memory + wide_copies(dy) + 3 * item * a.size
+    if not (wanted[2] or wanted[3]):
+        return Cost(memory, 2 * cost.work)
+    return Cost(memory + (5 * item + 4) * N * K, 4 * cost.work + 200 * N * K)
 
 
 def rows_at_once(depth: int) -> int:
@@ -165,9 +211,8 @@ def prepare_matmul_bnb4(B, absmax, *, K, N, block_size, quant_type, training_mod
             f"B {B.shape} and absmax {absmax.shape} should be ({(count + 1) // 2},) and "
             f"({-(-count // block_size)},)"
         )
-    codes = np.stack([B.reshape(-1) >> 4, B.reshape(-1) & 15], -1).reshape(-1)[:count]
     scales = wide(absmax.reshape(-1))[np.arange(count) // block_size]
-    weights = (_NF4 if quant_type else _FP4)[codes] * scales
+    weights = _numbers_of_codes(B, quant_type, count) * scales
     weights = np.ascontiguousarray(weights.reshape(N, K).T)
 
     def apply(A):
@@ -208,6 +253,35 @@ def matmul_bnb4(A, B, absmax, **attributes):
 
 
 matmul_bnb4.prepare(prepare_matmul_bnb4)
+
+
+def _numbers_of_codes(B: np.ndarray, quant_type: int, count: int) -> np.ndarray:
+    """The first ``count`` weights before they are scaled."""
+    codes = np.stack([B.reshape(-1) >> 4, B.reshape(-1) & 15], -1).reshape(-1)[:count]
+    return (_NF4 if quant_type else _FP4)[codes]
+
+
+@matmul_bnb4.vjp
+def vjp_of_matmul_bnb4(dy, A, B, absmax, *, K, N, block_size, quant_type, wanted):
+    """dY @ W' to A; to the scales the gradients of the weights times their numbers, by blocks."""
+    numbers = _numbers_of_codes(B, quant_type, N * K)
+    weights = (numbers * absmax.reshape(-1)[np.arange(N * K) // block_size]).reshape(N, K)
+    d_absmax = None
+    if wanted[2]:
+        dw = dy.reshape(-1, N).T @ A.reshape(-1, K)
+        products = dw.reshape(-1) * numbers
+        d_absmax = np.add.reduceat(products, np.arange(0, N * K, block_size)).reshape(absmax.shape)
+    return dy @ weights, None, d_absmax
+
+
+vjp_of_matmul_bnb4.only_read_for(A="absmax")
+
+
+@vjp_of_matmul_bnb4.cost
+def cost_of_vjp_of_matmul_bnb4(dy, A, B, absmax, *, K, N, **_):
+    a = np.broadcast_to(np.zeros((), dy.dtype), (*dy.shape[:-1], K))
+    cost = cost_of_matmul_bnb4(a, B, absmax, K=K, N=N)
+    return Cost(2 * cost.memory, 3 * cost.work + 100 * N * K)
 
 
 @op("GatherBlockQuantized", since=1, domain=DOMAIN)

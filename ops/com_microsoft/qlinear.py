@@ -20,6 +20,7 @@ from onnxwalk.ops.ai_onnx import activation, pool, quantize, softmax
 from onnxwalk.ops.ai_onnx.joining import concatenate
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import Space
@@ -374,3 +375,12 @@ def cost_of_q_linear_conv(
 ) -> Cost:
     image = np.moveaxis(x, -1, 1) if channels_last else x
     return quantize.cost_of_q_linear_conv(image, x_scale, x_zero_point, w, **attributes)
+
+
+# rounding has none
+declare(
+    q_linear_add, q_linear_mul, q_linear_leaky_relu, q_linear_sigmoid, q_linear_softmax,
+    q_linear_where, q_linear_concat, q_linear_average_pool, q_linear_global_average_pool,
+    q_linear_reduce_mean, q_linear_conv,
+    vjp=no_gradient,
+)  # fmt: skip

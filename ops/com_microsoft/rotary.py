@@ -5,6 +5,7 @@ B is the batch, N the heads, S tokens, H a head's size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.rotary import bind_rotary_embedding
 from onnxwalk.ops.shared.cost import wide_itemsize
+from onnxwalk.ops.shared.gradients import add_elements
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -44,13 +46,18 @@ def rotary_embedding(
     """
     refuse_unsupported(is_packed_batching=is_packed_batching)
     x = _heads_of(input, cos_cache, num_heads, rotary_embedding_dim)
+    y = rotate(x, _places(position_ids, x), cos_cache, sin_cache, bool(interleaved))
+    return y if input.ndim == 4 else join_heads(y)
+
+
+def _places(position_ids: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The position of each token: (B, S)."""
     batch, _, length, _ = x.shape
     if position_ids.shape == (1,):
-        position_ids = np.broadcast_to(position_ids + np.arange(length), (batch, length))
-    elif position_ids.shape != (batch, length):
+        return np.broadcast_to(position_ids + np.arange(length), (batch, length))
+    if position_ids.shape != (batch, length):
         raise ValueError(f"position_ids {position_ids.shape} should be (1) or ({batch}, {length})")
-    y = rotate(x, position_ids, cos_cache, sin_cache, bool(interleaved))
-    return y if input.ndim == 4 else join_heads(y)
+    return position_ids
 
 
 @op("MRotaryEmbedding", since=1, domain=DOMAIN)
@@ -78,6 +85,19 @@ def m_rotary_embedding(
     """
     refuse_unsupported(is_packed_batching=is_packed_batching)
     x = _heads_of(input, cos_cache, num_heads, rotary_embedding_dim)
+    places = _places_by_angle(position_ids, x, cos_cache, mrope_section, mrope_layout)
+    y = rotate(x, places, cos_cache, sin_cache, bool(interleaved))
+    return y if input.ndim == 4 else join_heads(y)
+
+
+def _places_by_angle(
+    position_ids: np.ndarray,
+    x: np.ndarray,
+    cos_cache: np.ndarray,
+    mrope_section: Sequence[int],
+    mrope_layout: int | None,
+) -> np.ndarray:
+    """The position of each token for each angle: (B, S, R / 2)."""
     batch, _, length, _ = x.shape
     if position_ids.shape != (3, batch, length):
         raise ValueError(f"position_ids {position_ids.shape} should be (3, {batch}, {length})")
@@ -91,9 +111,7 @@ def m_rotary_embedding(
             stream[which : 3 * mrope_section[which] : 3] = which
     elif mrope_layout:
         raise ValueError(f"mrope_layout {mrope_layout} should be 0 or 1")
-    places = np.moveaxis(position_ids, 0, -1)[..., stream]  # (B, S, R / 2)
-    y = rotate(x, places, cos_cache, sin_cache, bool(interleaved))
-    return y if input.ndim == 4 else join_heads(y)
+    return np.moveaxis(position_ids, 0, -1)[..., stream]
 
 
 def _heads_of(
@@ -137,14 +155,69 @@ def rotate(
         raise ValueError(f"a head should have at least {2 * half} features, got {x.shape[-1]}")
     rows = positions if positions.ndim == 3 else positions[..., None]
     cos, sin = (wide(cache[rows, np.arange(half)][:, None]) for cache in (cos_cache, sin_cache))
-    first, second = slice(0, half), slice(half, 2 * half)
-    if interleaved:
-        first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+    first, second = _pairs(half, interleaved)
     a, b = wide(x[..., first]), wide(x[..., second])
     y = np.array(x, order="C")
     y[..., first] = a * cos - b * sin
     y[..., second] = a * sin + b * cos
     return y
+
+
+def _pairs(half: int, interleaved: bool) -> tuple[slice, slice]:
+    """Where the first and the second numbers of the pairs are."""
+    if interleaved:
+        return slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+    return slice(0, half), slice(half, 2 * half)
+
+
+def through_rotate(
+    dy: np.ndarray,
+    x: np.ndarray,
+    positions: np.ndarray,
+    cos_cache: np.ndarray,
+    sin_cache: np.ndarray,
+    interleaved: bool,
+) -> tuple[np.ndarray, ...]:
+    """The gradients of x, which are rotated back, and of both caches."""
+    dx = rotate(dy, positions, cos_cache, -sin_cache, interleaved)
+    half = cos_cache.shape[1]
+    first, second = _pairs(half, interleaved)
+    a, b, da, db = (z[..., pair] for z in (x, dy) for pair in (first, second))
+    rows = positions if positions.ndim == 3 else positions[..., None]
+    elements = rows * half + np.arange(half)  # of the caches: (B, S, R / 2)
+    d_cos, d_sin = (
+        add_elements(product.sum(1), elements, cos_cache.shape)
+        for product in (a * da + b * db, a * db - b * da)
+    )
+    return dx, d_cos, d_sin
+
+
+@rotary_embedding.vjp
+def vjp_of_rotary_embedding(
+    dy, input, position_ids, cos_cache, sin_cache, *, interleaved, num_heads, rotary_embedding_dim
+):
+    x, dy = (_heads_of(z, cos_cache, num_heads, rotary_embedding_dim) for z in (input, dy))
+    places = _places(position_ids, x)
+    dx, d_cos, d_sin = through_rotate(dy, x, places, cos_cache, sin_cache, bool(interleaved))
+    return dx if input.ndim == 4 else join_heads(dx), None, d_cos, d_sin
+
+
+@m_rotary_embedding.vjp
+def vjp_of_m_rotary_embedding(
+    dy, input, position_ids, cos_cache, sin_cache, *, interleaved, mrope_layout, mrope_section,
+    num_heads, rotary_embedding_dim,
+):  # fmt: skip
+    x, dy = (_heads_of(z, cos_cache, num_heads, rotary_embedding_dim) for z in (input, dy))
+    places = _places_by_angle(position_ids, x, cos_cache, mrope_section, mrope_layout)
+    dx, d_cos, d_sin = through_rotate(dy, x, places, cos_cache, sin_cache, bool(interleaved))
+    return dx if input.ndim == 4 else join_heads(dx), None, d_cos, d_sin
+
+
+@vjp_of_rotary_embedding.cost
+@vjp_of_m_rotary_embedding.cost
+def cost_of_vjp_of_rotary_embedding(dy, input, position_ids, cos_cache, sin_cache, **_):
+    cost = cost_of_rotary_embedding(input, position_ids, cos_cache)
+    return Cost(5 * cost.memory + 100 * input.size, 6 * cost.work + 200 * input.size)
 
 
 @rotary_embedding.bind

@@ -9,7 +9,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx import creation, indexing, pool, shape, slicing
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, no_cost
-from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import batch, flops
@@ -86,6 +86,13 @@ def unique(x):
     return y, inverse, counts
 
 
+@unique.vjp
+def vjp_of_unique(dy, dinverse, *, inverse, x_shape):
+    """To the first occurrence of each value."""
+    _, first = np.unique(inverse, return_index=True)
+    return add_elements(dy, first, x_shape)
+
+
 @op("Range", since=1, domain=DOMAIN)
 def range_(start, limit, delta=None):
     """start, start + delta, … below limit (above, for a negative delta, which is 1 if missing)
@@ -93,6 +100,17 @@ def range_(start, limit, delta=None):
     Source: com.microsoft.Range-1, ONNX Runtime 1.32.
     """
     return creation.range_(start, limit, np.ones((), start.dtype) if delta is None else delta)
+
+
+@range_.vjp
+def vjp_of_range(dy, *, start_shape, delta_shape):
+    d_start, _, d_delta = creation.vjp_of_range(
+        dy, start_shape=start_shape, delta_shape=delta_shape or ()
+    )
+    return d_start, None, None if delta_shape is None else d_delta
+
+
+range_.no_gradient_of("limit")
 
 
 @op("NhwcMaxPool", since=1, domain=DOMAIN)
@@ -177,3 +195,7 @@ def cost_of_nhwc_max_pool(x: np.ndarray, **attributes: Any) -> Cost:
 
 
 declare(gather_nd, pad, range_, sample_op, unfold_tensor, flops=flops.zero)
+
+
+# of whole numbers
+declare(nhwc_max_pool, vjp=no_gradient)

@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import (
     PER_ITEM,
@@ -208,3 +209,7 @@ def cost_of_word_conv_embedding(
     columns, results = windows * W.shape[2] * W.shape[3], windows * len(W)
     memory = 4 * (Sequence.size * C.shape[1] + columns + 3 * results) + 12 * Sequence.size
     return Cost(memory, multiply_adds(columns * len(W), C.dtype) + 20 * columns + 100 * results)
+
+
+# of texts
+declare(tokenizer, vjp=no_gradient)

@@ -65,7 +65,7 @@ def _gradient_of(base: Operator, domain: str) -> Operator | None:
 
 
 def _forward_of(base: Operator, domain: str) -> Operator | None:
-    if (forward := base.facts.get("forward_keeping")) is None:
+    if (forward := base.facts.of_gradient("forward_keeping")) is None:
         return None
     rule, facts_of_rule = forward.rule, Facts.of(forward.rule)
 

@@ -7,12 +7,13 @@ bfloat16, the float8, float6 and float4 families and the 2- and 4-bit integers n
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 
+from onnxwalk.ops.contract.records import record
 
-@dataclass(frozen=True)
+
+@record(frozen=True)
 class ElementType:
     """One value of ``TensorProto.DataType``."""
 
@@ -81,6 +82,7 @@ def numpy_dtype(code: int) -> np.dtype:
         ) from None
 
 
+@functools.cache
 def element_type(dtype: np.dtype) -> ElementType:
     """The ONNX element type that a NumPy dtype holds (strings of any kind are ``string``).
 

@@ -7,10 +7,12 @@ versions it is registered under; another operator of the same name shares none o
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
+
+from onnxwalk.ops.contract.records import record
 
 T = TypeVar("T")
 
@@ -92,7 +94,7 @@ class MixedSamples(Exception):
     """An output of an operator depends on several samples of a batch."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Preparation:
     """A function of constant inputs that returns the function of the other inputs, or ``None``."""
 
@@ -113,7 +115,7 @@ class Preparation:
         return cls(constants, rule)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Forward:
     """A function in place of an operator that returns more: the values named ``keeps``."""
 
@@ -140,6 +142,13 @@ class Facts(dict[str, Any]):
             facts = function.__dict__["__onnx_facts__"] = cls(function)
         return facts
 
+    def of_gradient(self, name: str) -> Any:
+        """The fact "vjp" or "forward_keeping", ``None`` if there is none. The rules of a large
+        family stand in a file of their own, FAMILY_gradients, which is imported when first asked
+        for one: few sessions compute gradients."""
+        _import_rules(self._function.__module__)
+        return self.get(name)
+
     def _register(self, name: str, rule: Any) -> Any:
         if name in self:
             raise ValueError(f"{self._function.__name__}: {name} is already registered")
@@ -158,6 +167,17 @@ class Facts(dict[str, Any]):
             return rule
 
         return register
+
+
+@functools.cache
+def _import_rules(family: str) -> None:
+    name = f"{family}_gradients"
+    if family.startswith("onnxwalk.ops."):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
 
 
 def declare(*functions: Function, **facts: Any) -> None:

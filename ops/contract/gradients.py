@@ -21,12 +21,13 @@ Jacobian product). Its signature says what it reads, and so what is kept until t
   version; the rule only gives a default for what not all of its versions have. A variadic input is
   a tuple, or ``*xs`` right after the gradients. ``**attributes`` are all other attributes.
 * ``x_shape`` and ``x_dtype``, for an input or output x: the value itself isn't kept. Of a variadic
-  one they are tuples of shapes and of dtypes.
+  one they are tuples of shapes and of dtypes, of a sequence lists.
 * ``wanted`` has a bool for each input that the operator can have: whether its gradient is read.
   ``vjp_of_matmul.only_read_for(a="b", b="a")`` says that a is needed for the gradient of b only;
   where that isn't wanted, the rule gets ``None``.
 
-An absent input is ``None``, and so is its shape. The rule returns a tuple with the gradient of each
+The gradient of a sequence is a list with the gradient of each of its tensors. An absent input is
+``None``, and so is its shape. The rule returns a tuple with the gradient of each
 input, in its shape and dtype, or only one array if there is but one gradient; what isn't wanted may
 be ``None``. It changes none of its inputs, and may return views of them. It sees short floats as
 float32 (the results are rounded), unless it asks for an ``x_dtype``.
@@ -41,16 +42,19 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, broadcast, size
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, arrays_in, broadcast, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import Facts
+from onnxwalk.ops.contract.records import record
 
 Rule = Callable[..., Any]
+
+#: characters of shapes, in a message
+_MOST_SHOWN = 100
 
 
 class Read(NamedTuple):
@@ -77,20 +81,22 @@ class Read(NamedTuple):
         return found if self.variadic else found[0]
 
 
-def shape_and_dtype(x: np.ndarray) -> np.ndarray:
-    """The code of the element type, and the shape, as one small array."""
+def shape_and_dtype(x: Any) -> Any:
+    """The code of the element type, and the shape, as one small array; of a sequence a list."""
+    if x is None or isinstance(x, list):  # an optional without a value
+        return x and [shape_and_dtype(item) for item in x]
     return np.array([element_type(x.dtype).code, *x.shape], np.int64)
 
 
-def _of_meta(described: np.ndarray | None, meta: str) -> Any:
+def _of_meta(described: Any, meta: str) -> Any:
     """The shape or the dtype from ``shape_and_dtype``."""
-    if described is None:
-        return None
+    if described is None or isinstance(described, list):
+        return described and [_of_meta(item, meta) for item in described]
     code, *shape = described.tolist()
     return numpy_dtype(code) if meta == "dtype" else tuple(shape)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Vjp:
     """The rule of one version of an operator, ready to be called with the values of a node.
 
@@ -169,28 +175,64 @@ class Vjp:
     ) -> tuple[np.ndarray, ...]:
         """The gradients of the wanted inputs, in their order."""
         short = None
-        if not any(read.meta == "dtype" for read in self.reads):
-            floats = (x.dtype for x in values[: counts[0]] if x is not None)
-            short = next((dtype for dtype in floats if is_short_float(dtype)), None)
-        if short is not None:
+        asks_for_dtypes = any(read.meta == "dtype" for read in self.reads)
+        given = values
+        if not asks_for_dtypes and any(is_short_float(x.dtype) for x in arrays_in(values)):
+            flowing = (x.dtype for x in arrays_in(values[: counts[0]]))
+            short = next(filter(is_short_float, flowing), None)
             values = tuple(map(_widened, values))
         args, keywords = self._arguments(values, counts, wanted, attributes)
-        results = self.rule(*args, **keywords)
-        found = []
-        for i, result in enumerate(_padded(results, len(wanted))):
-            if not wanted[i]:
+        results = self._padded(self.rule(*args, **keywords), len(wanted))
+        known = self._inputs_read(given, counts)
+        chosen = (i for i, want in enumerate(wanted) if want)
+        return tuple(self._checked(i, results[i], *known.get(i, (None, short))) for i in chosen)
+
+    def _inputs_read(
+        self, values: Sequence[Any], counts: Sequence[int]
+    ) -> dict[int, tuple[Any, Any]]:
+        """Shape and dtype of the inputs for which they are known, by position."""
+        found: dict[int, tuple[Any, Any]] = {}
+        for read, group in zip(self.reads, _split(values, counts)[1:], strict=True):
+            if read.from_outputs:
                 continue
-            if result is None:
-                raise ValueError(f"the rule of {self.operator} has no gradient of input {i}")
-            found.append(np.asarray(result) if short is None else np.asarray(result, short))
-        return tuple(found)
+            for position, x in enumerate(group, read.position):
+                if x is None:
+                    continue
+                if read.meta:
+                    found[position] = _of_meta(x, "shape"), _of_meta(x, "dtype")
+                else:
+                    found[position] = shapes_of(x), dtypes_of(x)
+        return found
+
+    def _checked(self, position: int, result: Any, shape: Any, dtype: Any) -> Any:
+        """The gradient of an input, in its dtype if that is known. Raises ValueError if it has
+        another shape."""
+        if result is None:
+            raise ValueError(f"the rule of {self.operator} has no gradient of input {position}")
+        if shape is not None and shapes_of(result) != shape:
+            given, expected = (str(x)[:_MOST_SHOWN] for x in (shapes_of(result), shape))
+            raise ValueError(
+                f"the rule of {self.operator} gives {given} for input {position}, which is "
+                f"{expected}"
+            )
+        return _rounded(result, dtype)
+
+    def _padded(self, results: Any, count: int) -> list[Any]:
+        """The results of a rule, one for each input."""
+        found = list(results) if isinstance(results, tuple) else [results]
+        if len(found) > count:
+            raise ValueError(
+                f"the rule of {self.operator} gives {len(found)} gradients for {count} "
+                f"input{'s' * (count != 1)}"
+            )
+        return found + [None] * (count - len(found))
 
     def cost(
         self, *values: Any, counts: Sequence[int], wanted: Sequence[int], **attributes: Any
     ) -> Cost:
         """The rule's cost, or what is usual for an elementwise one."""
         args, keywords = self._arguments(values, counts, wanted, attributes)
-        arrays = [x for x in values if isinstance(x, np.ndarray)]
+        arrays = list(arrays_in(values))
         # copies as float32, and the results, rounded
         widened = sum(6 * x.size for x in arrays if is_short_float(x.dtype))
         rule = Facts.of(self.rule).get("cost")
@@ -199,7 +241,7 @@ class Vjp:
             return Cost(memory + widened, work)
         count = max(size(broadcast(x.shape for x in arrays)), sum(x.size for x in arrays))
         count += sum(math.prod(shape) for shape in self._shapes(values, counts))
-        item = max((x.itemsize for x in values[: counts[0]] if x is not None), default=0)
+        item = max((x.itemsize for x in arrays_in(values[: counts[0]])), default=0)
         memory = (3 + sum(wanted)) * max(item, 4) * count
         return Cost(memory + widened, 3 * PER_ELEMENT * count)
 
@@ -215,14 +257,14 @@ class Vjp:
         results = Facts.of(self.rule)["bind"](space, *args, **keywords)
         if results is None:
             return None
-        found = _padded(results, len(wanted))
+        found = self._padded(results, len(wanted))
         return tuple(result for result, want in zip(found, wanted, strict=True) if want)
 
     def _shapes(self, values: Sequence[Any], counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
         """The shapes that are read in place of values."""
         for read, group in zip(self.reads, _split(values, counts)[1:], strict=True):
             if read.meta:
-                yield from (_of_meta(x, "shape") for x in group if x is not None)
+                yield from (_of_meta(x, "shape") for x in arrays_in(group))
 
     def _arguments(
         self,
@@ -298,12 +340,26 @@ def _split(values: Sequence[Any], counts: Sequence[int]) -> list[Sequence[Any]]:
     return groups
 
 
-def _padded(results: Any, count: int) -> list[Any]:
-    """The results of a rule, one for each input."""
-    found = list(results) if isinstance(results, tuple) else [results]
-    return found + [None] * (count - len(found))
+def shapes_of(x: Any) -> Any:
+    """The shape, or those of the tensors of a sequence."""
+    return list(map(shapes_of, x)) if isinstance(x, list) else x if x is None else np.shape(x)
+
+
+def dtypes_of(x: Any) -> Any:
+    """The dtype, or those of the tensors of a sequence."""
+    return list(map(dtypes_of, x)) if isinstance(x, list) else x if x is None else x.dtype
+
+
+def _rounded(x: Any, dtype: Any) -> Any:
+    """As an array of this dtype, or of its own; for a sequence lists of them."""
+    if isinstance(x, list):
+        dtypes = dtype if isinstance(dtype, list) else [dtype] * len(x)
+        return [_rounded(*pair) for pair in zip(x, dtypes, strict=True)]
+    return np.asarray(x, dtype)
 
 
 def _widened(x: Any) -> Any:
+    if isinstance(x, list):
+        return [_widened(item) for item in x]
     short = isinstance(x, np.ndarray) and is_short_float(x.dtype)
     return x.astype(np.float32) if short else x

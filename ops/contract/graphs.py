@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
+
+from onnxwalk.ops.contract.records import record
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 Calls: TypeAlias = "Generator[tuple[Callable[..., Any], tuple[Any, ...]], tuple[Any, ...], T]"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Subgraphs:
     """Where the outputs of an operator's subgraphs go: to outputs of the node, and for the body of
     a loop to inputs of the next iteration."""

@@ -23,7 +23,7 @@ import inspect
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -31,6 +31,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, default_cost
 from onnxwalk.ops.contract.facts import Facts, Function, MixedSamples, Preparation, no_gradient
 from onnxwalk.ops.contract.graphs import Subgraphs
+from onnxwalk.ops.contract.records import record
 
 if TYPE_CHECKING:
     from onnxwalk.ops.contract.gradients import Vjp
@@ -50,7 +51,7 @@ REQUIRED: Any = inspect.Parameter.empty
 CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Input:
     """One formal input of an operator."""
 
@@ -59,7 +60,7 @@ class Input:
     variadic: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Operator:
     """What (domain, name) means in models of opset ``since`` up to, not including, ``until``."""
 
@@ -153,18 +154,20 @@ class Operator:
     @property
     def has_no_gradient(self) -> bool:
         """Whether the operator is declared to have none, as ArgMax."""
-        return self.facts.get("vjp") is no_gradient
+        return self.facts.of_gradient("vjp") is no_gradient
+
+    @property
+    def vjp(self) -> Vjp | None:
+        """The rule registered with ``@function.vjp``, for this version; ``None`` if there is none
+        (yet). Raises ValueError if the rule reads what this version doesn't have."""
+        return None if self.facts.of_gradient("vjp") in (None, no_gradient) else self._vjp
 
     @functools.cached_property
-    def vjp(self) -> Vjp | None:
-        """The rule registered with ``@function.vjp``, for this version; ``None`` if there is none.
-        Raises ValueError if the rule reads what this version doesn't have."""
-        rule = self.facts.get("vjp")
-        if rule is None or rule is no_gradient:
-            return None
+    def _vjp(self) -> Vjp:
+        rule = self.facts.of_gradient("vjp")
         from onnxwalk.ops.contract.gradients import Vjp  # where it is needed
 
-        forward = self.facts.get("forward_keeping")
+        forward = self.facts.of_gradient("forward_keeping")
         kept = forward.keeps if forward else ()
         inputs = {i.name: i.variadic for i in self.inputs}
         return Vjp.of(rule, str(self), inputs, self.given_attributes, kept)

@@ -24,6 +24,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from onnxwalk.ops.contract.packing import Packing, Uses
+
 #: bind(space, *inputs, **attributes)
 Bind: TypeAlias = Callable[..., "np.ndarray | tuple[np.ndarray, ...] | None"]
 
@@ -37,10 +39,11 @@ _CALLS_PER_COUNT = 256
 class Block:
     """A piece of an arena, in use while ``users`` values are stored in it."""
 
-    __slots__ = ("address", "memory", "users")
+    __slots__ = ("address", "memory", "number", "users")
 
-    def __init__(self, memory: np.ndarray) -> None:
+    def __init__(self, memory: np.ndarray, number: int) -> None:
         self.memory = memory
+        self.number = number
         self.address = memory.ctypes.data
         self.users = 0
 
@@ -48,13 +51,21 @@ class Block:
 class Arena:
     """Allocates and frees memory while a plan is bound: best fit, adjacent holes are merged."""
 
-    def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, reserve: Callable[[int], None] | None = None, packing: Packing | None = None
+    ) -> None:
+        """``packing``: where the blocks lie best, by an earlier arena's ``uses``. As soon as
+        another block is asked for than was then, it is given up."""
         #: called with the number of bytes before memory is allocated; may raise
         self.reserve = reserve
+        self.uses = Uses()
+        self._packing = packing
         self.chunks: list[np.ndarray] = []
         self._holes: list[list[tuple[int, int]]] = []  # of each chunk: (start, stop), sorted
         self._starts: list[int] = []  # of the blocks in use, sorted
         self._blocks: dict[int, tuple[Block, int]] = {}
+        if packing is not None and packing.nbytes:
+            self._add_chunk(packing.nbytes)
 
     @property
     def nbytes(self) -> int:
@@ -62,29 +73,50 @@ class Arena:
 
     def allocate(self, nbytes: int) -> Block:
         size = max(_ALIGNMENT, -(-nbytes // _ALIGNMENT) * _ALIGNMENT)
-        fitting = (
-            (number, start, stop)
-            for number, holes in enumerate(self._holes)
-            for start, stop in holes
-            if stop - start >= size
-        )
-        smallest = min(fitting, key=lambda hole: hole[2] - hole[1], default=None)
-        number, start, stop = smallest or self._grow(size)
-        holes = self._holes[number]
-        holes.remove((start, stop))
-        if start + size < stop:
-            bisect.insort(holes, (start + size, stop))
-        block = Block(self.chunks[number][start : start + size])
+        number = self.uses.begin(size)
+        chunk, hole, start = self._packed(number, size) or self._best_fit(size)
+        holes = self._holes[chunk]
+        holes.remove(hole)
+        for rest in ((hole[0], start), (start + size, hole[1])):
+            if rest[0] < rest[1]:
+                bisect.insort(holes, rest)
+        block = Block(self.chunks[chunk][start : start + size], number)
         bisect.insort(self._starts, block.address)
-        self._blocks[block.address] = block, number
+        self._blocks[block.address] = block, chunk
         return block
 
+    def _packed(self, number: int, size: int) -> tuple[int, tuple[int, int], int] | None:
+        """The place that the packing has for a block: the chunk, a hole of it and the start."""
+        packing = self._packing
+        if packing is None:
+            return None
+        if number < len(packing.sizes) and packing.sizes[number] == size:
+            start = packing.places[number]
+            for hole in self._holes[0]:
+                if hole[0] <= start and start + size <= hole[1]:
+                    return 0, hole, start
+        self._packing = None
+        return None
+
+    def _best_fit(self, size: int) -> tuple[int, tuple[int, int], int]:
+        """The start of the smallest hole that is large enough."""
+        fitting = (
+            (chunk, hole)
+            for chunk, holes in enumerate(self._holes)
+            for hole in holes
+            if hole[1] - hole[0] >= size
+        )
+        smallest = min(fitting, key=lambda found: found[1][1] - found[1][0], default=None)
+        chunk, hole = smallest or self._grow(size)
+        return chunk, hole, hole[0]
+
     def free(self, block: Block) -> None:
-        _, number = self._blocks.pop(block.address)
+        _, chunk = self._blocks.pop(block.address)
+        self.uses.end(block.number)
         self._starts.remove(block.address)
-        start = block.address - self.chunks[number].ctypes.data
+        start = block.address - self.chunks[chunk].ctypes.data
         stop = start + block.memory.nbytes
-        holes = self._holes[number]
+        holes = self._holes[chunk]
         for hole in [h for h in holes if h[1] == start or h[0] == stop]:
             holes.remove(hole)
             start, stop = min(start, hole[0]), max(stop, hole[1])
@@ -104,16 +136,19 @@ class Arena:
         address = array.__array_interface__["data"][0]
         return any(0 <= address - chunk.ctypes.data < chunk.nbytes for chunk in self.chunks)
 
-    def _grow(self, size: int) -> tuple[int, int, int]:
+    def _grow(self, size: int) -> tuple[int, tuple[int, int]]:
         # Untouched pages cost nothing; doubling the memory keeps the number of chunks small.
         length = max(size, _SMALLEST_CHUNK, min(self.nbytes, 1 << 26))
+        self._add_chunk(length)
+        return len(self.chunks) - 1, (0, length)
+
+    def _add_chunk(self, length: int) -> None:
         if self.reserve is not None:
             self.reserve(length)
         chunk = np.empty(length + _ALIGNMENT, np.uint8)
         skipped = -chunk.ctypes.data % _ALIGNMENT
         self.chunks.append(chunk[skipped : skipped + length])
         self._holes.append([(0, length)])
-        return len(self.chunks) - 1, 0, length
 
 
 class Space:
@@ -124,10 +159,19 @@ class Space:
     #: bytes from which on an input or output stays in the caller's memory
     zero_copy_bytes = 1 << 16
 
-    def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        reserve: Callable[[int], None] | None = None,
+        packing: Packing | None = None,
+        *,
+        is_rehearsal: bool = False,
+    ) -> None:
+        """``reserve``, ``packing``: as of ``Arena``. ``is_rehearsal``: calls are recorded, but not
+        made: only to see which memory they need."""
+        self._is_rehearsal = is_rehearsal
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._calls_bytes = 0
-        self.arena = Arena(reserve)
+        self.arena = Arena(reserve, packing)
         self._constants: dict[int, np.ndarray] = {}
         self._expiring: set[int] = set()
         self._scratch: list[Block] = []
@@ -158,7 +202,8 @@ class Space:
         if not len(self.calls) % _CALLS_PER_COUNT and self.arena.reserve is not None:
             self.arena.reserve(_CALLS_PER_COUNT * _CALL_BYTES)
             self._calls_bytes += _CALLS_PER_COUNT * _CALL_BYTES
-        function(*arguments)
+        if not self._is_rehearsal:
+            function(*arguments)
 
     def array(
         self, shape: Sequence[int], dtype: Any, order: Sequence[int] | None = None

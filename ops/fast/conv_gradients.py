@@ -1,10 +1,11 @@
 """Bound forms of what training makes of a Conv: one whose weights aren't constant, and its
 gradients.
 
-All three are products with the columns of windows (im2col), gathered block by block so that they
-stay in the cache: y = columns·w, dw = dyᵀ·columns, and dx is the convolution of dy with the weights
-turned round. Products of 300 to 2,000 rows run as fast as one over all of them (88 of 75 GFLOPS
-where the columns fill the memory), and gathering takes a tenth of their time.
+3×3 ones of many channels go by ``ops.fast.winograd_training``. Else all three are products with the
+columns of windows (im2col), gathered block by block so that they stay in the cache: y = columns·w,
+dw = columnsᵀ·dy, and dx is the convolution of dy with the weights turned round. Products of 300 to
+2,000 rows run as fast as one over all of them (88 of 75 GFLOPS where the columns fill the memory),
+and gathering takes a tenth of their time.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast import winograd_training
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.conv import has_dense_rows, pad_channels_last, pad_planes, to_channels_last
 from onnxwalk.ops.shared.windows import Axis, window_view
 
-#: bytes of a block of columns
+#: bytes of a block of columns, and of columns of few channels
 _BLOCK = 1 << 19
+_SMALL_BLOCK = 1 << 17
 #: elements of a vector with which a ufunc that broadcasts it is as quick as without
 _LONG_ROW = 2048
 #: up to how many channels the columns are gathered from planes, whose runs of memory are longer
@@ -42,10 +45,39 @@ def bind_varying_conv(
     space: Space, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Sequence[Axis]
 ) -> np.ndarray:
     """Conv with weights (M, C, H, W) that differ from run to run."""
+    if _goes_by_tiles(x, axes, w.shape[1], len(w)):
+        y = space.image((len(x), len(w), *(axis.windows for axis in axes)), x.dtype)
+        source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
+        winograd_training.bind_forward(space, source, w, b, axes, result)
+        return y
     return _convolve(space, x, w.transpose(2, 3, 1, 0), b, axes)
 
 
-def bind_input_gradient(
+def bind_gradients(
+    space: Space,
+    dy: np.ndarray,
+    x: np.ndarray | None,
+    w: np.ndarray | None,
+    axes: Sequence[Axis],
+    x_shape: Sequence[int],
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The gradients of x, if w is given, and of the weights, if x is. The first is ``None``, too,
+    where it is no convolution of dy, as for steps above 1."""
+    if not _goes_by_tiles(dy, axes, x_shape[1], dy.shape[1]):
+        dx = None if w is None else _bind_input_gradient(space, dy, w, axes)
+        return dx, None if x is None else _bind_weights_gradient(space, x, dy, axes)
+    dx = None if w is None else space.image(x_shape, dy.dtype)
+    dw = None if x is None else space.array((dy.shape[1], x.shape[1], 3, 3), dy.dtype)
+    source, into = (None if a is None else np.moveaxis(a, 1, -1) for a in (x, dx))
+    winograd_training.bind_gradients(space, _pixels(space, dy), source, w, axes, into, dw)
+    return dx, dw
+
+
+def _goes_by_tiles(given: np.ndarray, axes: Sequence[Axis], channels: int, outputs: int) -> bool:
+    return given.dtype == np.float32 and winograd_training.pays(axes, len(given), channels, outputs)
+
+
+def _bind_input_gradient(
     space: Space, dy: np.ndarray, w: np.ndarray, axes: Sequence[Axis]
 ) -> np.ndarray | None:
     """The gradient of x; ``None`` where it is no convolution of dy, as for steps above 1."""
@@ -55,23 +87,23 @@ def bind_input_gradient(
     return _convolve(space, dy, w[:, :, ::-1, ::-1].transpose(2, 3, 0, 1), None, back)
 
 
-def bind_weights_gradient(
+def _bind_weights_gradient(
     space: Space, x: np.ndarray, dy: np.ndarray, axes: Sequence[Axis]
 ) -> np.ndarray:
     """The gradient of the weights, (M, C, H, W)."""
     kernel, channels, outputs = tuple(a.kernel for a in axes), x.shape[1], dy.shape[1]
     d_rows = _pixels(space, dy)
-    total = space.scratch((outputs, math.prod(kernel) * channels), x.dtype)
+    total = space.scratch((math.prod(kernel) * channels, outputs), x.dtype)
     part = space.scratch(total.shape, x.dtype)
     for number, (index, columns) in enumerate(_columns(space, x, axes)):
         rows = d_rows[index].reshape(-1, outputs)
-        space.call(np.matmul, rows.T, columns, part if number else total)
+        # the other way round, dyᵀ·columns, BLAS takes twice as long for few channels
+        space.call(np.matmul, columns.T, rows, part if number else total)
         if number:
             space.call(np.add, total, part, total)
     dw = space.array((outputs, channels, *kernel), x.dtype)
-    space.call(
-        np.copyto, _without_columns(dw, channels), total.reshape(outputs, *_taps(axes, channels))
-    )
+    by_tap = np.moveaxis(total.reshape(*_taps(axes, channels), outputs), -1, 0)
+    space.call(np.copyto, _without_columns(dw, channels), by_tap)
     return dw
 
 
@@ -141,7 +173,8 @@ def _columns(
     matrix with a row for each window, whose memory the next block overwrites."""
     height, width = (axis.windows for axis in axes)
     depth = math.prod(_taps(axes, x.shape[1]))
-    most = max(1, _BLOCK // (x.itemsize * depth * width))  # rows of windows
+    block = _SMALL_BLOCK if x.shape[1] <= _FEW else _BLOCK
+    most = max(1, block // (x.itemsize * depth * width))  # rows of windows
     if x.shape[1] <= _FEW:
         windows = window_view(pad_planes(space, x, axes), axes, 2)  # (N, C, O…, K…)
         by_tap = windows.transpose(1, 4, 5, 0, 2, 3)

@@ -19,23 +19,38 @@ from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, t
 _BLOCK = 1 << 18
 
 #: bytes of a block of images in ``_pool_sliding``
-_SLIDING = 1 << 18
+SLIDING = 1 << 18
 
 
 def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any) -> Any:
     """Reduce the taps of all windows by ``combine``, then ``finish`` each block of results."""
+    y = result_like(space, x, axes)
+    call_pool(space, x, y, axes, combine, finish)
+    return y
+
+
+def result_like(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """Memory for the result."""
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
-    if x.flags.c_contiguous and x.shape[1] > 1 and not any(space.margin):
-        # Keep the memory order: each plane is an image of one channel.
-        y = space.array(shape, x.dtype)
+    return space.array(shape, x.dtype) if _in_planes(space, x) else space.image(shape, x.dtype)
+
+
+def _in_planes(space: Space, x: np.ndarray) -> bool:
+    """Whether the result keeps the memory order: each plane is an image of one channel."""
+    return x.flags.c_contiguous and x.shape[1] > 1 and not any(space.margin)
+
+
+def call_pool(
+    space: Space, x: np.ndarray, y: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any
+) -> None:
+    if _in_planes(space, x):
         source, result = (a.reshape(-1, *a.shape[2:])[..., None] for a in (x, y))
     else:
-        y = space.image(shape, x.dtype)
         source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
     rows, columns = axes
     if _can_slide(source, axes):
         _pool_sliding(space, source, result, axes, combine, finish)
-        return y
+        return
     row = max(1, source.shape[2] * source.shape[3] * x.itemsize)
     together = max(1, _BLOCK // (row * rows.size))
     if together > 1 or rows.begin or rows.reach:
@@ -66,8 +81,8 @@ def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, 
             between = space.scratch(shape, x.dtype)
             _combine_along(space, combine, stripe, 1, axis, between)
             _combine_along(space, combine, between, 2, columns, block)
+            space.free_scratch(between)
         finish(space, block, places)
-    return y
 
 
 def _can_slide(source: np.ndarray, axes: Sequence[Axis]) -> bool:
@@ -96,19 +111,23 @@ def _pool_sliding(
     64x112x112 and 2x2/2 of 32x32: a tenth and a quarter less time).
     """
     selected = [slice(0, a.stride * (a.windows - 1) + 1, a.stride) for a in axes]
-    together = max(1, _SLIDING // max(1, source[0].nbytes))
+    together = max(1, SLIDING // max(1, source[0].nbytes))
     for first, last in split_range(len(source), together):
         x, block = source[first:last], result[first:last]
         direct = block.shape == x.shape and block.flags.c_contiguous
+        scratch: list[np.ndarray] = []
         for position, axis in ((2, axes[1]), (1, axes[0])):
             if axis.kernel == 1 and axis.begin == 0:
                 continue
             is_last = position == 1 or (axes[0].kernel, axes[0].begin) == (1, 0)
             into = block if direct and is_last else space.scratch(x.shape, x.dtype)
+            scratch += [] if into is block else [into]
             _slide(space, combine, x, position, axis, into)
             x = into
         if x is not block:
             space.call(np.copyto, block, x[:, selected[0], selected[1]])
+        for array in scratch:
+            space.free_scratch(array)
         finish(space, block, slice(0, axes[0].windows))
 
 
@@ -211,19 +230,24 @@ def _no_finish(space: Space, block: np.ndarray, places: slice) -> None:
 def bind_max_pool(
     space: Space, x: np.ndarray, *, n_outputs: int = 1, storage_order: int = 0, **attributes: Any
 ) -> np.ndarray | None:
-    axes = _axes(x, **attributes)
+    axes = supported_axes(x, **attributes)
     if n_outputs > 1 or axes is None:
         return None
     refuse_empty_windows(axes)
-    if x.dtype == np.float32:
-        return _bind_pool(space, x, axes, largest_number_into, raise_to_finite)
-    return _bind_pool(space, x, axes, maximum_into, _no_finish)
+    return _bind_pool(space, x, axes, *maximum_of(x.dtype))
+
+
+def maximum_of(dtype: np.dtype) -> tuple[Any, Any]:
+    """How taps are combined, and what is done with the results: float32 passes over NaN."""
+    if dtype == np.float32:
+        return largest_number_into, raise_to_finite
+    return maximum_into, _no_finish
 
 
 def bind_average_pool(
     space: Space, x: np.ndarray, *, count_include_pad: int = 0, **attributes: Any
 ) -> np.ndarray | None:
-    axes = _axes(x, **attributes)
+    axes = supported_axes(x, **attributes)
     if axes is None:
         return None
     counted = axes
@@ -241,7 +265,7 @@ def bind_average_pool(
     return _bind_pool(space, x, axes, _add_into, finish)
 
 
-def _axes(
+def supported_axes(
     x: np.ndarray,
     *,
     kernel_shape: Sequence[int],

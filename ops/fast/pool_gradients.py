@@ -4,87 +4,96 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import product
+from typing import Any
 
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space, memory_order
 from onnxwalk.ops.fast.blocks import split_range
-from onnxwalk.ops.fast.calls import largest_number_into, scalar
-from onnxwalk.ops.shared.windows import Axis
+from onnxwalk.ops.fast.calls import scalar
+from onnxwalk.ops.fast.pool import SLIDING, call_pool, maximum_of, result_like, supported_axes
+from onnxwalk.ops.shared.windows import Axis, places_by_tap, refuse_empty_windows
 
 #: bytes of a block of results
 _BLOCK = 1 << 18
 
 
+def can_count_taps(axes: Sequence[Axis]) -> bool:
+    """Whether the number of a tap is a byte."""
+    return math.prod(axis.kernel for axis in axes) <= 1 + np.iinfo(np.uint8).max
+
+
+def call_first_maxima(
+    space: Space, x: np.ndarray, y: np.ndarray, taken: np.ndarray, axes: Sequence[Axis]
+) -> None:
+    """Of each window how many taps there are before the first that sees its maximum y; that the
+    last sees it needs no comparison."""
+    order = memory_order(taken)
+    shape, back = [taken.shape[axis] for axis in order], np.argsort(order)
+    is_before, is_other = (space.scratch(shape, np.bool_).transpose(back) for _ in range(2))
+    space.call(taken.fill, 0)
+    space.call(is_before.fill, 1)
+    for here, there in list(places_by_tap(axes))[:-1]:
+        space.call(np.not_equal, x[there], y[here], is_other[here])
+        space.call(np.logical_and, is_before[here], is_other[here], is_before[here])
+        space.call(np.add, taken, is_before.view(np.uint8), taken)
+    space.free_scratch(is_before)
+    space.free_scratch(is_other)
+
+
+def bind_max_pool_keeping(
+    space: Space, x: np.ndarray, *, n_outputs: int = 1, storage_order: int = 0, **attributes: Any
+) -> tuple[tuple[np.ndarray], tuple[np.ndarray]] | None:
+    """Also the numbers of the first maxima, while the few samples they are of are in the cache."""
+    axes = supported_axes(x, **attributes)
+    if n_outputs > 1 or axes is None or not can_count_taps(axes):
+        return None
+    refuse_empty_windows(axes)
+    y = result_like(space, x, axes)
+    taken = space.array(y.shape, np.uint8, [0, *(a for a in memory_order(y) if a)])
+    for first, last in split_range(len(x), max(1, SLIDING // max(1, x[:1].nbytes))):
+        part = slice(first, last)
+        call_pool(space, x[part], y[part], axes, *maximum_of(x.dtype))
+        call_first_maxima(space, x[part], y[part], taken[part], axes)
+    return (y,), (taken,)
+
+
 def bind_max_pool_gradient(
-    space: Space, dy: np.ndarray, x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]
+    space: Space,
+    dy: np.ndarray,
+    taken: np.ndarray,
+    x_shape: Sequence[int],
+    axes: Sequence[Axis],
 ) -> np.ndarray | None:
     """To the first maximum of each window, a few samples at a time. Masks are multiplied by: to
     copy where they are true takes several times as long where it can't be foreseen."""
-    if dy.dtype not in (np.float32, np.float64) or not dy.size:
+    if dy.dtype not in (np.float32, np.float64) or not dy.size or taken.dtype != np.uint8:
         return None
-    dx = space.array(x.shape, x.dtype, memory_order(x))
-    halves = all((*a[1:5], a.size) == (2, 2, 1, 0, 2 * a.windows) for a in axes)
-    if len(axes) == 2 and halves:
-        _halve(space, dy, x, dx)
-        return dx
+    order = [0, *(axis for axis in memory_order(taken) if axis)]
+    back = np.argsort(order)
+    dx = space.array(x_shape, dy.dtype, order)
     is_partition = all(a.kernel == a.stride and a.dilation == 1 and not a.begin for a in axes)
     covers = is_partition and all(a.kernel * a.windows == a.size for a in axes)
-    order = memory_order(y)
-    order = [0, *(axis for axis in order if axis)]
-    together = max(1, _BLOCK // max(1, y[:1].nbytes))
-    shape = [min(together, len(x)), *(y.shape[axis] for axis in order[1:])]
-    buffers = [space.scratch(shape, dtype) for dtype in (x.dtype, x.dtype, np.bool_)]
-    back = np.argsort(order)
-    for first, last in split_range(len(x), together):
-        left, share, is_largest = (buffer[: last - first].transpose(back) for buffer in buffers)
-        source, into, best = x[first:last], dx[first:last], y[first:last]
-        space.call(np.copyto, left, dy[first:last])
+    together = max(1, _BLOCK // max(1, dy[:1].nbytes))
+    shape = [min(together, len(dy)), *(dy.shape[axis] for axis in order[1:])]
+    is_in_order = dy.transpose(order).flags.c_contiguous
+    kinds = [np.bool_, dy.dtype, dy.dtype]
+    buffers = [space.scratch(shape, kind).transpose(back) for kind in kinds]
+    for first, last in split_range(len(dy), together):
+        is_taken, share, in_order = (buffer[: last - first] for buffer in buffers)
+        into, d, numbers = dx[first:last], dy[first:last], taken[first:last]
+        if not is_in_order:
+            space.call(np.copyto, in_order, d)
+            d = in_order
         if not covers:
             space.call(into.fill, 0)
-        for taps in product(*(axis.taps() for axis in axes)):
-            here = (slice(None), slice(None), *(windows for windows, _ in taps))
-            there = (slice(None), slice(None), *(places for _, places in taps))
-            space.call(np.equal, source[there], best[here], is_largest[here])
-            space.call(np.multiply, left[here], is_largest[here], share[here])
-            space.call(np.subtract, left[here], share[here], left[here])
-            if is_partition:
-                space.call(np.copyto, into[there], share[here])
-            else:
-                space.call(np.add, into[there], share[here], into[there])
+        for number, (here, there) in enumerate(places_by_tap(axes)):
+            part = into[there] if is_partition else share[here]
+            space.call(np.equal, numbers[here], scalar(number, np.uint8), is_taken[here])
+            space.call(np.multiply, d[here], is_taken[here], part)
+            if not is_partition:
+                space.call(np.add, into[there], part, into[there])
     return dx
-
-
-def _halve(space: Space, dy: np.ndarray, x: np.ndarray, dx: np.ndarray) -> None:
-    """2 × 2 by steps of 2: the larger of neighbours in a row, then of the two rows. What one of
-    them doesn't get is the other's: that takes fewer passes than four comparisons with y.
-
-    NaN is less than everything, as in MaxPool of float32.
-    """
-    x, dx, dy = (np.moveaxis(array, 1, -1) for array in (x, dx, dy))
-    together = max(1, _BLOCK // max(1, dy[:1].nbytes))
-    n, height, width, channels = min(together, len(x)), *dy.shape[1:]
-    of_rows = [space.scratch((n, 2 * height, width, channels), x.dtype) for _ in range(3)]
-    row_masks = space.scratch((n, 2 * height, width, channels), np.bool_)
-    mask, factor = (space.scratch((n, height, width, channels), t) for t in (np.bool_, x.dtype))
-    for first, last in split_range(len(x), together):
-        count = last - first
-        largest, d_rows, share = (array[:count] for array in of_rows)
-        is_left, is_upper, by_row = row_masks[:count], mask[:count], factor[:count]
-        source, into, d = x[first:last], dx[first:last], dy[first:last]
-        left, right = source[:, :, 0::2], source[:, :, 1::2]
-        space.call(largest_number_into(largest), left, right)
-        space.call(np.equal, left, largest, is_left)
-        upper, lower = largest[:, 0::2], largest[:, 1::2]
-        space.call(np.greater_equal, upper, lower, is_upper)
-        space.call(np.copyto, by_row, is_upper)
-        space.call(np.multiply, d, by_row, d_rows[:, 0::2])
-        space.call(np.subtract, d, d_rows[:, 0::2], d_rows[:, 1::2])
-        space.call(np.copyto, share, is_left)
-        space.call(np.multiply, d_rows, share, share)
-        space.call(np.copyto, into[:, :, 0::2], share)
-        space.call(np.subtract, d_rows, share, into[:, :, 1::2])
 
 
 def bind_global_average_pool_gradient(

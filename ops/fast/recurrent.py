@@ -20,6 +20,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.space import Bind, Space
 from onnxwalk.ops.fast.recurrent_steps import Cell, SingleSequence, Step
+from onnxwalk.ops.shared.numeric import distinct
 
 #: bytes of gates to project at once: they should still be in the cache when the steps use them
 _BLOCK = 1 << 19
@@ -96,7 +97,7 @@ class ProjectedEmbedding:
         places = self._place[ids]
         if places.min() < 0:
             with self._lock:
-                self._compute(np.unique(ids % words))
+                self._compute(distinct(ids % words))
             places = self._place[ids]
         return places
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.fast.calls import scalar, tanh_is_quick
 from onnxwalk.ops.fast.recurrent_single import (
     SingleSequence,
@@ -29,7 +29,7 @@ Step = Callable[[np.ndarray], None]
 Product = Callable[..., Callable[[], Any]]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Cell:
     """One kind of layer, with its weights in the layout that ``make_step`` uses."""
 

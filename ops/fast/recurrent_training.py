@@ -13,16 +13,19 @@ the way back, which then has a handful of calls: see the ``factors`` of each cel
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.recurrent_cells import TrainingCell
 
 #: bytes of one gate for which the factors are computed at once
 _BLOCK = 1 << 17
+#: bytes of the rows of inputs that are brought into the order of the steps at once
+_ROWS = 1 << 19
 
 
 class Schedule:
@@ -238,15 +241,19 @@ class Back:
         state = (directions, batch, hidden)
         self._dv = space.scratch((directions, rows, cell.columns * hidden), dtype)
         self._dstates = [space.scratch(state, dtype) for _ in self._states]
+        self._before = [space.scratch((directions, rows, hidden), dtype) for _ in self._states]
         self._block = max(1, _BLOCK // max(1, directions * batch * hidden * dtype.itemsize))
         most = min(rows, self._block * batch)
         self._factors = space.scratch((cell.factors, directions, most, hidden), dtype)
         self._spare = space.scratch((directions * batch * hidden,), dtype)
         self._r_rows = space.scratch((directions, gates * hidden, hidden), dtype)
-        self._before = [space.scratch((directions, rows, hidden), dtype) for _ in self._states]
         dy = outer[0]
         self._dy_rows = None if dy is None else space.scratch((directions, rows, hidden), dtype)
         self._dy = dy if dy is None or dy.flags.c_contiguous else space.scratch(dy.shape, dtype)
+        # What follows is written after all steps, and may take the memory of what they alone use.
+        for of_steps in (self._factors, self._spare, self._r_rows, self._dy_rows):
+            if of_steps is not None:
+                space.free_scratch(of_steps)
         self.d_initial = [space.array(state, dtype) for _ in self._states]
         self.dr = space.array(r.shape, dtype)
         self.db = space.array((directions, 2 * r.shape[1]), dtype) if has_b else None
@@ -256,9 +263,13 @@ class Back:
         self._row = space.scratch((cell.columns * hidden,), dtype)
         self.dw = self.dx = None
         flat = None if x is None else Flat.of(x)
+        # some rows of the inputs in the order of the steps, for dw, and then of their gradients
+        together = min(rows, max(1, _ROWS // max(1, features * dtype.itemsize)))
+        self._blocks = split_range(rows, together)
+        self._some, self._more = (space.scratch((together, features), dtype) for _ in range(2))
         if x is not None:
             self._flat = flat or Flat(space.scratch((rows, features), dtype), batch, 1)
-            self._inputs = space.scratch((rows, features), dtype)
+            self._part = space.scratch(self._product.shape, dtype)
             self.dw = space.array((directions, r.shape[1], features), dtype)
         self._copies_x = flat is None
         if w is not None:
@@ -268,8 +279,6 @@ class Back:
             self.dx = memory if by_time else memory.swapaxes(0, 1)
             self._dx_flat = Flat.of(self.dx)
             self._w_rows = space.scratch(w.shape, dtype)
-            self._dx_rows = space.scratch((rows + 1, features), dtype)
-            self._more = space.scratch((rows, features), dtype) if directions > 1 else None
         self._steps: list[Any] = []
 
     def run(self) -> None:
@@ -362,13 +371,12 @@ class Back:
             by_state = dv[:, cell.by_state * hidden :]
             self._product_into(by_state, h[d, :rows], self.dr[d], cell.gates)
             if self.dw is not None:
-                inputs = self._inputs[:rows]
                 flat, *distances = self._flat
                 if schedule.is_full and not schedule.reversals[d] and distances[1] == 1:
-                    inputs = flat
+                    self._product_into(by_input, flat, self.dw[d], cell.input_gates)
                 else:
-                    np.take(flat, schedule.places(d, *distances), 0, inputs, "clip")
-                self._product_into(by_input, inputs, self.dw[d], cell.input_gates)
+                    places = schedule.places(d, *distances)
+                    self._products_into(by_input, flat, places, self.dw[d], cell.input_gates)
             if self.db is not None:
                 np.matmul(self._ones[:rows], dv, self._row)
                 halves = self.db[d].reshape(2, len(cell.gates), hidden)
@@ -388,22 +396,51 @@ class Back:
         """dv' values (gates * H, …), with the gates brought into the order of the operator."""
         product = self._product[: result.size].reshape(result.shape)
         np.matmul(dv.T, values, product)
+        self._reorder(product, result, order)
+
+    def _products_into(
+        self,
+        dv: np.ndarray,
+        values: np.ndarray,
+        places: np.ndarray,
+        result: np.ndarray,
+        order: Sequence[int],
+    ) -> None:
+        """As ``_product_into``, of the rows of values at these places, some at a time."""
+        product, part = (
+            m[: result.size].reshape(result.shape) for m in (self._product, self._part)
+        )
+        product.fill(0)
+        for first, last in self._blocks_of(len(dv)):
+            some = self._some[: last - first]
+            np.take(values, places[first:last], 0, some, "clip")
+            np.matmul(dv[first:last].T, some, part)
+            np.add(product, part, product)
+        self._reorder(product, result, order)
+
+    def _blocks_of(self, rows: int) -> Iterator[tuple[int, int]]:
+        return ((a, min(b, rows)) for a, b in self._blocks if a < rows)
+
+    @staticmethod
+    def _reorder(product: np.ndarray, result: np.ndarray, order: Sequence[int]) -> None:
         by_gate = result.reshape(len(order), -1)
         for gate, found in zip(order, product.reshape(len(order), -1), strict=True):
             by_gate[gate] = found
 
     def _add_dx(self, d: int, by_input: np.ndarray) -> None:
-        rows, flat = self._schedule.rows, self._dx_flat
+        schedule, flat = self._schedule, self._dx_flat
         assert flat is not None
-        np.matmul(by_input, self._w_rows[d], self._dx_rows[:rows])
-        self._dx_rows[rows] = 0
-        sources = np.full(len(flat.rows), rows)  # beyond the end of a sequence: zeros
-        sources[self._schedule.places(d, flat.per_time, flat.per_sequence)] = np.arange(rows)
-        if self._more is None or d == 0:
-            np.take(self._dx_rows, sources, 0, flat.rows, "clip")
-        else:
-            np.take(self._dx_rows, sources, 0, self._more, "clip")
-            np.add(flat.rows, self._more, flat.rows)
+        if d == 0 and not schedule.is_full:  # beyond the end of a sequence
+            flat.rows.fill(0)
+        places = schedule.places(d, flat.per_time, flat.per_sequence)
+        for first, last in self._blocks_of(schedule.rows):
+            here, some = places[first:last], self._some[: last - first]
+            np.matmul(by_input[first:last], self._w_rows[d], some)
+            if d:
+                others = self._more[: last - first]
+                np.take(flat.rows, here, 0, others, "clip")
+                np.add(some, others, some)
+            flat.rows[here] = some
 
 
 def bind_keeping(

@@ -9,9 +9,11 @@ on: at a leaf, or at another subtree.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
+
+from onnxwalk.ops.contract.records import record
+from onnxwalk.ops.shared.numeric import distinct
 
 #: columns of a block of samples; the places of features in it are multiples of this
 BLOCK_ROWS = 256
@@ -30,7 +32,7 @@ class Unsuited(Exception):
     """These trees have no tables."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Nodes:
     """Nodes that ask whether low <= value <= high; one limit may be missing in all of them.
 
@@ -54,7 +56,7 @@ class Nodes:
         if_false: np.ndarray,
     ) -> Nodes:
         """From nodes with comparisons: ``comparison`` is its number, as above."""
-        kinds = set(np.unique(comparison).tolist())
+        kinds = set(distinct(comparison).tolist())
         if not kinds or max(kinds) > _OTHER:
             raise Unsuited
         # < is not >=, > is not <=: true and false change places
@@ -77,7 +79,7 @@ class Nodes:
         )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Table:
     """The entries of all rows, one row after the other, for walks of ``levels`` levels."""
 

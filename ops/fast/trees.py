@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_plain
+from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.contract.space import Bind, Space
 from onnxwalk.ops.fast.tree_blocks import BlockWalker
 from onnxwalk.ops.fast.tree_row import Records, RowWalker
@@ -19,7 +19,7 @@ from onnxwalk.ops.fast.tree_weights import Weights
 Finish = Callable[[np.ndarray, np.dtype], tuple[np.ndarray, ...]]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Ensemble:
     """Trees with what their leaves give, as they are in the model.
 

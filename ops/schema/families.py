@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import pkgutil
 from pathlib import Path
 
 INDEX = Path(__file__).with_name("index.txt")
@@ -39,6 +38,8 @@ def load_operators(domain: str | None = None, name: str = "") -> None:
 
 @functools.cache
 def _load_all() -> None:
+    import pkgutil  # seldom needed
+
     package = importlib.import_module("onnxwalk.ops")
     for module in pkgutil.walk_packages(package.__path__, "onnxwalk.ops."):
         importlib.import_module(module.name)

@@ -1,4 +1,4 @@
-"""Small tensors as Python values, and the zero of a type."""
+"""Small tensors as Python values, the zero of a type, and the one attribute that is set."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ def as_scalar(tensor: np.ndarray, what: str) -> Any:
 def zero(dtype: np.dtype) -> Any:
     """ONNX's default fill value: 0, False, or the empty string."""
     return "" if dtype.kind == "O" else np.zeros((), dtype)[()]
+
+
+def get_single(what: str, *given: Any) -> np.ndarray:
+    """The only attribute that is set, as an array of its ONNX type."""
+    present = [values for values in given if values is not None and len(values)]
+    if len(present) != 1:
+        raise ValueError(f"expected exactly one attribute for {what}, got {len(present)}")
+    values = present[0]
+    if isinstance(values, np.ndarray):
+        return values.reshape(-1)
+    kinds: dict[type, Any] = {str: object, float: np.float32}
+    return np.array(values, kinds.get(type(values[0]), np.int64))

@@ -56,6 +56,13 @@ class Axis(NamedTuple):
                 yield slice(0, 0), slice(0, 0)
 
 
+def places_by_tap(axes: Sequence[Axis]) -> Iterator[tuple[Any, Any]]:
+    """For each tap of all axes, in order, the windows in which it is inside of the input, and its
+    places there, as indices of (…, D1 … Dn)."""
+    for taps in itertools.product(*(axis.taps() for axis in axes)):
+        yield (..., *(window for window, _ in taps)), (..., *(place for _, place in taps))
+
+
 def window_axes(
     spatial: Sequence[int],
     kernel: Sequence[int],

@@ -45,21 +45,34 @@ FUNCTIONS = {
     "log1p": lambda x: ops.log1p(ops.relu(x)),
     "arctan2": lambda x: ops.arctan2(x, x + 1),
     "hypot": lambda x: ops.hypot(x, x),
+    "divide_no_nan": lambda x: ops.divide_no_nan(x * x, ops.relu(x)),
 }
+#: a Clip in the usual file, which has a slope of 1 at its limits
+CLIPPED = {"relu6", "hard_sigmoid", "hard_silu", "ReLU to 6", "ReLU to 6, below"}
 
 
 @pytest.fixture(scope="module")
 def all_functions():
-    """One model with an output for each of them, and its file."""
+    """One model with an output for each of them, its file to be trained, and its usual file."""
     with in_float64():
         x = keras.Input((18,), dtype="float64", name="x")
         built = keras.Model(x, [function(x) for function in FUNCTIONS.values()])
-        return Model(built, {"x": X}), onnxwalk.load(to_onnx(built, trainable=True, verify=False))
+        sessions = [
+            onnxwalk.load(to_onnx(built, trainable=trainable, verify=False))
+            for trainable in (True, False)
+        ]
+        return Model(built, {"x": X}), *sessions
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_kinks_are_those_of_keras(name, all_functions):
-    model, session = all_functions
+    model, to_be_trained, usual = all_functions
+    check_kinks(name, model, to_be_trained)
+    if name not in CLIPPED:
+        check_kinks(name, model, usual)
+
+
+def check_kinks(name, model, session):
     seeds = [s if n == name else None for n, s in zip(FUNCTIONS, model.seeds, strict=True)]
     found, expected = file_gradients(session, model.feeds, seeds), model.gradients(seeds)
     if "x" not in found:  # no slope anywhere
@@ -77,7 +90,7 @@ def test_angles_are_those_of_every_quarter():
     given = {"y": y.reshape(1, -1).astype(np.float32), "x": x.reshape(1, -1).astype(np.float32)}
     inputs = [keras.Input((y.size,), name=name) for name in given]
     built = keras.Model(inputs, ops.arctan2(*inputs))
-    found = onnxwalk.load(to_onnx(built, trainable=True, verify="full")).run(None, given)[0]
+    found = onnxwalk.load(to_onnx(built, verify="full")).run(None, given)[0]
     np.testing.assert_allclose(found, np.arctan2(*given.values()), rtol=3e-7)
     np.testing.assert_array_equal(np.signbit(found), np.signbit(given["y"]))
 

@@ -138,3 +138,17 @@ def test_weights_that_the_loss_does_not_depend_on(tmp_path):
     assert all("z" not in name for name in trainer.weights)
     with pytest.raises(onnxwalk.InvalidInputError, match="is of one output: pass output=, one of"):
         training.Trainer(session, loss=SPARSE)
+
+
+def test_a_scalar_is_trained():
+    """The scale of an Attention has no axis."""
+    query, key = (keras.Input((4, 3), name=name) for name in ("query", "key"))
+    built = keras.Model([query, key], L.Attention(use_scale=True)([query, key]))
+    session = onnxwalk.load(to_onnx(built, trainable=True, verify=False))
+    rng = np.random.default_rng(0)
+    x = {info.name: rng.normal(size=(6, 4, 3)).astype(np.float32) for info in session.inputs}
+    labels = rng.normal(size=(6, 4, 3)).astype(np.float32)
+    for optimizer in ("SGD", "Momentum", "Adam", "Adagrad"):
+        trained = onnxwalk.train(session, (x, labels), loss="mse", optimizer=optimizer)
+        (scale,) = trained.trainer.weights.values()
+        assert scale.shape == () and scale != 1

@@ -140,10 +140,37 @@ def test_what_is_refused_before_a_run(of, xs, feeds, seed, message):
 
 def test_a_value_that_is_no_scalar_needs_a_seed_of_its_shape():
     session = load(SQUARES, w=W)
-    with pytest.raises(onnxwalk.OnnxWalkError, match=r"shape \(2, 3\) is no scalar: pass seed="):
+    with pytest.raises(
+        InvalidInputError, match=r"^'h': .* shape \(2, 3\) is no scalar: pass seed="
+    ):
         session.gradients("h", ["x"], {"x": X})
-    with pytest.raises(onnxwalk.OnnxWalkError, match=r"the seed is float32 \(3,\), but the value"):
+    with pytest.raises(InvalidInputError, match=r"^'h': the seed is float32 \(3,\), but the value"):
         session.gradients("h", ["x"], {"x": X}, seed=np.ones(3, np.float32))
+    with pytest.raises(
+        InvalidInputError, match=r"^the seed of 'h': expected float32.*, got float64;"
+    ):
+        session.gradients("h", ["x"], {"x": X}, seed=np.ones((2, 3)))
+
+
+def test_gradients_of_sequences():
+    """A sequence has a list of gradients, and its seed is a list."""
+    nodes = [
+        ("Tanh", "x", "t", {}),
+        ("SequenceConstruct", "x t x", "s", {}),
+        ("SequenceAt", "s one", "y", {}),
+    ]
+    session = load(nodes, one=np.array(1))
+    (found,) = session.gradients("y", ["s"], {"x": X}, seed=X)
+    assert isinstance(found, list)
+    np.testing.assert_array_equal(found, [X * 0, X, X * 0])
+    (found,) = session.gradients("s", ["x"], {"x": X}, seed=[X, X * 0, X])
+    np.testing.assert_allclose(found, 2 * X)
+    with pytest.raises(InvalidInputError, match=r"'s': .* a sequence of 3, .* pass seed=, a list"):
+        session.gradients("s", ["x"], {"x": X})
+    with pytest.raises(InvalidInputError, match=r"'s': the seed is a sequence of 1"):
+        session.gradients("s", ["x"], {"x": X}, seed=[X])
+    with pytest.raises(InvalidInputError, match=r"the seed of 's': expected a list"):
+        session.gradients("s", ["x"], {"x": X}, seed=X)
 
 
 def test_rounding_has_no_gradient():
@@ -336,3 +363,51 @@ def test_a_subgraph_by_several_values_and_what_is_outside_of_it():
     plan = lower(graph, context, inputs=["a", "b", "outside", *found.seeds], bind=False)
     a, outside, dp, dq = map(np.float32, (2, 5, 1, 10))
     assert execute(plan, [a, a, outside, dp, dq]) == [11 * 5 + 10, 11 * 2]
+
+
+def user_operator():
+    """A registry with an operator of its own, and a session of y = Swirl(x)."""
+    registry = onnxwalk.Registry(parent=onnxwalk.registry)
+
+    @registry.op("Swirl", since=1, domain="my.domain")
+    def swirl(x, *, strength=0.5):
+        return np.sin(x + np.float32(strength) * x * x)
+
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 16, "my.domain" : 1]>'
+        "case (float[2, 2] x) => (float[2, 2] y) { y = my.domain.Swirl(x) }"
+    )
+    return swirl, onnxwalk.load(model.SerializeToString(), registry=registry)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lambda dy, x: dy[:1], r"Swirl-1 gives \(1, 2\) for input 0, which is \(2, 2\)"),
+        (lambda dy, x: 1.0, r"gives \(\) for input 0"),
+        (lambda dy, x: [dy], r"gives \[\(2, 2\)\] for input 0"),
+        (lambda dy, x: (dy, dy, dy), "gives 3 gradients for 1 input"),
+        (lambda dy, x: None, "has no gradient of input 0"),
+    ],
+)
+def test_wrong_results_of_a_rule_are_named(rule, message):
+    swirl, session = user_operator()
+    swirl.vjp(rule)
+    x = np.ones((2, 2), np.float32)
+    with pytest.raises(onnxwalk.OperatorError, match=message):
+        session.gradients("y", ["x"], {"x": x}, seed=x)
+
+
+def test_a_rule_that_is_registered_after_it_was_missed():
+    swirl, session = user_operator()
+    x = np.ones((2, 2), np.float32)
+    with pytest.raises(onnxwalk.UnsupportedModelError, match=r"no rule for my\.domain\.Swirl"):
+        session.gradients("y", ["x"], {"x": x}, seed=x)
+
+    @swirl.vjp
+    def vjp_of_swirl(dy, x, *, strength):  # float64, which the gradient isn't
+        return dy * np.cos(x + strength * x * x) * (1 + np.float64(2 * strength) * x)
+
+    (found,) = session.gradients("y", ["x"], {"x": x}, seed=x)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.cos(1.5) * 2, rtol=1e-6)

@@ -26,3 +26,24 @@ def test_only_what_a_model_needs_is_imported():
     )
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+def test_a_run_imports_nothing_of_gradients_and_random_numbers():
+    """Each of these takes longer to import than a small model to load."""
+    code = (
+        "import sys, numpy as np, onnxwalk\n"
+        "from onnxwalk.interpreter import cli\n"
+        "from pathlib import Path\n"
+        "digits = Path(cli.__file__).parent / '_demo' / 'digits.onnx'\n"
+        "session = onnxwalk.load(digits)\n"
+        "session.run(None, {'image': np.zeros((1, 8, 8, 1), np.float32)})\n"
+        "assert onnxwalk.registry.lookup('', 'LSTM', 14) is not None\n"
+        "late = [m for m in sys.modules if m.startswith('onnxwalk.ops.') and m.endswith(\n"
+        "    ('conv_gradients', 'pool_gradients', 'recurrent_gradients', 'recurrent_training'))]\n"
+        "late += {'numpy.random', 'numpy.ma'} & sys.modules.keys()\n"
+        "assert not late, late\n"
+        "for name in ('Conv', 'MaxPool', 'LSTM'):\n"
+        "    assert onnxwalk.registry.lookup('', name, 14).vjp is not None, name\n"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

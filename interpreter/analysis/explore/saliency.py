@@ -12,6 +12,7 @@ import numpy as np
 from onnxwalk.interpreter.analysis.explore import views
 from onnxwalk.interpreter.analysis.saliency import METHODS, Attribution, Explainer, Saliency
 from onnxwalk.interpreter.analysis.saliency.draw import coloured, largest
+from onnxwalk.interpreter.analysis.saliency.methods import STEPS
 from onnxwalk.interpreter.analysis.saliency.result import PARTS
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.session import Session
@@ -102,7 +103,8 @@ def _explain(
                 f"The {k} largest scores of {len(targets)}: more would take over {_SECONDS:g} s."
             )
         for method, explainer in explainers.items():
-            found[k, method] = explainer.explain(target, steps=steps)
+            averaged = steps if method in STEPS else None
+            found[k, method] = explainer.explain(target, steps=averaged)
             tell(len(found), len(targets) * len(explainers))
     return found, ""
 

@@ -73,6 +73,8 @@ class Places:
         """
         outputs = [output.name for output in self.graph.outputs]
         found = [(*self._before_squashing(output), output) for output in outputs]
+        # what would be an input is no score of it
+        found = [f if f[0] in self.made_by else (f[2], False, f[2]) for f in found]
         real = [(name, output, sigmoid) for name, sigmoid, output in found if self.is_real(name)]
         if not real:
             listed = ", ".join(map(repr, outputs)) or "none"

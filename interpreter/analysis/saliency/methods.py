@@ -240,6 +240,14 @@ class Explainer:
             is_sigmoid=self.is_sigmoid,
             labels=self.labels,
         )
+        if steps is not None and self.method not in STEPS:
+            raise InvalidInputError(f"steps are of {' and '.join(STEPS)}, not of {self.method}")
+        if self.method != "integrated" and not (np.isscalar(baseline) and baseline == 0):
+            raise InvalidInputError(f"a baseline is of integrated, not of {self.method}")
+        if steps is not None and self.method not in STEPS:
+            raise InvalidInputError(f"steps are of {' and '.join(STEPS)}, not of {self.method}")
+        if self.method != "integrated" and not (np.isscalar(baseline) and baseline == 0):
+            raise InvalidInputError(f"a baseline is of integrated, not of {self.method}")
         steps = STEPS.get(self.method, 1) if steps is None else steps
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise InvalidInputError(f"steps must be an integer from 1 on, not {steps!r}")

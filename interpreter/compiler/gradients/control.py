@@ -1,4 +1,4 @@
-"""The rules of If, Loop and Scan.
+"""The rules of If, Loop, Scan and SequenceMap.
 
 The way back computes a body once more, with the gradients of its values behind it: a branch of an
 If from the values that it captures, an iteration of a Loop or Scan from the states before it, which
@@ -8,56 +8,23 @@ whose states are the gradients of the loop's states, and the sums of those of ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from onnxwalk.interpreter.compiler.context import captured_names, every_node
-from onnxwalk.interpreter.compiler.gradients.bodies import BodyCall, BodyRule
+from onnxwalk.interpreter.compiler.gradients.bodies import (
+    BodyCall,
+    BodyRule,
+    identity,
+    sum_of,
+    with_gradients,
+    zeros,
+)
+from onnxwalk.interpreter.compiler.gradients.gathered import hand_out, take_out_lookups
+from onnxwalk.interpreter.compiler.gradients.scan_8 import back_of_scan_8
 from onnxwalk.interpreter.errors import UnsupportedModelError
 from onnxwalk.interpreter.ir.model import Graph, Node, ValueInfo
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
-
-#: opset of the plain operators that are added
-_OPSET = 13
-
-
-def _identity(name: str, result: str) -> Node:
-    return Node("Identity", (name,), (result,), name=result, opset=_OPSET)
-
-
-def _zeros(like: str, result: str) -> Node:
-    return Node("Zeros", (like,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
-
-
-def _with_gradients(
-    call: BodyCall, body: Graph, seeds: Mapping[int, str], xs: Sequence[str]
-) -> tuple[tuple[Node, ...], list[str]]:
-    """The nodes of a body, and those that compute the gradients of ``xs`` from the gradients of its
-    outputs, ``seeds`` by their positions; and the names of these gradients, "" where none flows."""
-    for node in every_node(body):
-        operator = call.context.operator(node)
-        if operator is not None and "rng" in operator.reserved:
-            raise UnsupportedModelError(
-                f"no gradient of {call.node}: its body is computed once more on the way back, and "
-                f"{node} draws other random numbers then"
-            )
-    ends = {i: call.unique(f"output {i + 1} of {body.name} in {call.node.label}") for i in seeds}
-    copies = tuple(_identity(body.outputs[i].name, end) for i, end in ends.items())
-    graph = replace(body, nodes=(*body.nodes, *copies))
-    known = {value.name for value in body.inputs} | captured_names(graph)
-    read = [x for x in xs if x in known]  # a branch of an If may not read what the other reads
-    if not ends or not read:
-        return graph.nodes, [""] * len(xs)
-    found = call.differentiate(
-        graph, call.context, list(ends.values()), read, seeded=True, outer_types=call.types
-    )
-    given = zip(seeds.values(), found.seeds, strict=True)
-    gradients = dict(zip(read, found.gradients, strict=True))
-    return (
-        (*(_identity(*pair) for pair in given), *found.graph.nodes),
-        [gradients.get(x, "") for x in xs],
-    )
 
 
 def _renamed(call: BodyCall, names: Iterable[str], what: str) -> tuple[list[Node], list[str]]:
@@ -65,7 +32,7 @@ def _renamed(call: BodyCall, names: Iterable[str], what: str) -> tuple[list[Node
     nodes, found = [], []
     for name in names:
         found.append(call.unique(f"{what} {name} of {call.node.label}"))
-        nodes.append(_identity(name, found[-1]))
+        nodes.append(identity(name, found[-1]))
     return nodes, found
 
 
@@ -77,10 +44,10 @@ def back_of_if(call: BodyCall) -> tuple[Node, list[Node]]:
     xs = [name for _, name, _ in call.wanted]
     attributes = dict(call.node.attributes)
     for attribute, branch in call.node.graphs:
-        inner, gradients = _with_gradients(call, branch, seeds, xs)
+        inner, gradients = with_gradients(call, branch, seeds, xs)
         results = [call.unique(f"branch's {part}") for _, _, part in call.wanted]
         ends = [
-            _identity(gradient, result) if gradient else _zeros(x, result)
+            identity(gradient, result) if gradient else zeros(x, result)
             for x, gradient, result in zip(xs, gradients, results, strict=True)
         ]
         attributes[attribute] = replace(
@@ -109,7 +76,7 @@ def back_of_loop(call: BodyCall) -> tuple[Node, list[Node]]:
 def back_of_scan(call: BodyCall) -> tuple[Node, list[Node]]:
     """A Scan in the other direction."""
     if (call.context.opset(call.node) or 9) < 9:
-        raise UnsupportedModelError(f"no gradient of {call.node}: there is none of Scan-8")
+        return back_of_scan_8(call)
     (_, body), *_ = call.node.graphs
     count = call.node.attributes["num_scan_inputs"]
     states = len(body.inputs) - count
@@ -135,6 +102,13 @@ def _back_of_iterations(
     node, context = call.node, call.context
     is_loop = first == 2
     own_outputs = len(body.outputs) - is_loop  # a condition comes first
+    for name in node.inputs[first : first + states]:
+        kind = call.types.get(name, "")
+        if "(" in kind:
+            raise UnsupportedModelError(
+                f"no gradient of {node}: its state {name!r} is {kind}; only of tensors those of "
+                "each iteration are kept"
+            )
     outputs = [*node.outputs, *[""] * (own_outputs - len(node.outputs))]
     dys = [*call.dys, *[""] * (own_outputs - len(call.dys))]
 
@@ -145,7 +119,7 @@ def _back_of_iterations(
     attributes = dict(node.attributes)
     attributes["body"] = replace(
         body,
-        nodes=(*body.nodes, *map(_identity, starts, inner)),
+        nodes=(*body.nodes, *map(identity, starts, inner)),
         outputs=(*body.outputs, *map(ValueInfo, inner)),
     )
     count_of_stacked = own_outputs - states
@@ -166,17 +140,13 @@ def _back_of_iterations(
     real = [k for k in range(states) if call.is_real(node.inputs[first + k])]
     added: list[Node] = []
     d_states = {k: call.unique(f"gradient of {starts[first + k]} in {node.label}") for k in real}
-    sums = [call.unique(f"gradient of {name} in {node.label}, so far") for name, _ in captured]
     initial = []
     for k in real:
         if dys[k]:
             initial.append(dys[k])
         else:
             initial.append(call.unique(f"no gradient of {outputs[k]}"))
-            added.append(_zeros(outputs[k], initial[-1]))
-    for name, _ in captured:
-        initial.append(call.unique(f"no gradient yet of {name}"))
-        added.append(_zeros(name, initial[-1]))
+            added.append(zeros(outputs[k], initial[-1]))
     slices = {name: (outer, 0, 1) for name, outer in zip(starts, kept, strict=True)}
     slices |= {name: (outer, axis, 1 - way) for name, (outer, axis, way) in scanned.items()}
     seeds = {k + is_loop: name for k, name in d_states.items()}
@@ -192,21 +162,47 @@ def _back_of_iterations(
         if first + states + i in wanted_at
     ]
     xs = [*(starts[first + k] for k in real), *(x for x, _ in captured), *(s[0] for s in by_slice)]
-    nodes, gradients = _with_gradients(call, body, seeds, xs)
-    results = [call.unique(f"next {name}") for name in (*d_states.values(), *sums)]
-    results += [call.unique(f"gradient of {name} in {node.label}") for name, *_ in by_slice]
-    ends = []
-    for i, (x, gradient, result) in enumerate(zip(xs, gradients, results, strict=True)):
-        summed = sums[i - len(real)] if len(real) <= i < len(real) + len(captured) else ""
-        if summed and gradient:
-            ends.append(Node("Add", (summed, gradient), (result,), name=result, opset=14))
-        elif gradient or summed:
-            ends.append(_identity(gradient or summed, result))
-        else:
-            ends.append(_zeros(x, result))
-    parts = [wanted_at.get(first + k, "") for k in real]
-    parts += [part for _, part in captured] + [part for *_, part in by_slice]
-    inputs = (*d_states.values(), *sums, *slices)
+    nodes, gradients = with_gradients(call, body, seeds, xs)
+    found = dict(zip(xs[len(real) :], gradients[len(real) :], strict=True))
+    lookups: dict[str, list[Node]] = {}
+    for name, _ in captured:
+        nodes, found[name], lookups[name] = take_out_lookups(nodes, found[name], body, context)
+    summed = [name for name, _ in captured if found[name] or not lookups[name]]
+    sums = {n: call.unique(f"gradient of {n} in {node.label}, so far") for n in summed}
+    for name in summed:
+        initial.append(call.unique(f"no gradient yet of {name}"))
+        added.append(zeros(name, initial[-1]))
+    ends, results, parts = [], [], [wanted_at.get(first + k, "") for k in real]
+    for d_state, x, gradient in zip(d_states.values(), xs, gradients, strict=False):
+        results.append(call.unique(f"next {d_state}"))
+        ends.append(identity(gradient, results[-1]) if gradient else zeros(x, results[-1]))
+    for name, so_far in sums.items():
+        results.append(call.unique(f"next {so_far}"))
+        pair = (so_far, found[name])
+        ends.append(
+            Node("Add", pair, (results[-1],), name=results[-1], opset=14)
+            if found[name]
+            else identity(so_far, results[-1])
+        )
+    for name, *_ in by_slice:
+        results.append(call.unique(f"gradient of {name} in {node.label}"))
+        gradient = found[name]
+        ends.append(identity(gradient, results[-1]) if gradient else zeros(name, results[-1]))
+    stacked = [(axis, way) for _, axis, way, _ in by_slice]
+    parts += [call.unique(f"{so_far}, at the end") for so_far in sums.values()]
+    pieces = {name: [part] for name, part in zip(sums, parts[len(real) :], strict=True)}
+    parts += [part for *_, part in by_slice]
+    handed_out = hand_out(lookups, call)
+    ends += handed_out.nodes
+    results += handed_out.inner
+    parts += handed_out.outer
+    stacked += [(axis, 0) for axis in handed_out.axes]
+    behind = handed_out.behind
+    for name, found_pieces in handed_out.pieces.items():
+        pieces[name] = pieces.get(name, []) + found_pieces
+    for name, part in captured:
+        behind.append(sum_of(pieces[name], part))
+    inputs = (*d_states.values(), *sums.values(), *slices)
     scan_attributes: dict[str, Any] = {
         "body": replace(
             body,
@@ -218,8 +214,8 @@ def _back_of_iterations(
         "num_scan_inputs": len(slices),
         "scan_input_axes": [axis for _, axis, _ in slices.values()],
         "scan_input_directions": [way for *_, way in slices.values()],
-        "scan_output_axes": [axis for _, axis, _, _ in by_slice],
-        "scan_output_directions": [way for _, _, way, _ in by_slice],
+        "scan_output_axes": [axis for axis, _ in stacked],
+        "scan_output_directions": [way for _, way in stacked],
     }
     back = Node(
         "Scan",
@@ -229,7 +225,43 @@ def _back_of_iterations(
         name=f"gradient of {node.label}",
         opset=16,
     )
-    return forward, [*added, back]
+    return forward, [*added, back, *behind]
+
+
+def back_of_sequence_map(call: BodyCall) -> tuple[Node, list[Node]]:
+    """A SequenceMap of the same sequences and of the gradients of the results."""
+    node, ((_, body), *_) = call.node, call.node.graphs
+    flowing = [(i, dy) for i, dy in enumerate(call.dys) if dy]
+    seeds = {i: call.unique(f"gradient of element {i + 1} of {node.label}") for i, _ in flowing}
+    inner = [value.name for value in body.inputs]
+    xs = [name if place is None else inner[place] for place, name, _ in call.wanted]
+    nodes, gradients = with_gradients(call, body, seeds, xs)
+    results = [call.unique(f"gradient of {x} in {node.label}") for x in xs]
+    ends = [
+        identity(gradient, result) if gradient else zeros(x, result)
+        for x, gradient, result in zip(xs, gradients, results, strict=True)
+    ]
+    back = Node(
+        "SequenceMap",
+        (*node.inputs, *(dy for _, dy in flowing)),
+        tuple(call.unique(f"{part}, of each element") for *_, part in call.wanted),
+        {
+            "body": replace(
+                body,
+                nodes=(*nodes, *ends),
+                inputs=(*body.inputs, *map(ValueInfo, seeds.values())),
+                outputs=tuple(map(ValueInfo, results)),
+                value_info={},
+            )
+        },
+        name=f"gradient of {node.label}",
+        opset=call.context.opset(node),
+    )
+    sums = [
+        Node("SumOfMapped", (dxs, x), (part,), name=part, domain=GRADIENT_DOMAIN, opset=1)
+        for dxs, (_, x, part) in zip(back.outputs, call.wanted, strict=True)
+    ]
+    return node, [back, *sums]
 
 
 #: by domain and name of the operator
@@ -237,4 +269,5 @@ BODY_RULES: dict[tuple[str, str], BodyRule] = {
     ("", "If"): back_of_if,
     ("", "Loop"): back_of_loop,
     ("", "Scan"): back_of_scan,
+    ("", "SequenceMap"): back_of_sequence_map,
 }

@@ -17,18 +17,27 @@ from onnxwalk.interpreter.compiler.gradients.bodies import BodyCall
 from onnxwalk.interpreter.compiler.gradients.control import BODY_RULES
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggest
-from onnxwalk.interpreter.ir.model import Graph, Node, TensorType, ValueInfo
+from onnxwalk.interpreter.ir.model import (
+    Graph,
+    Node,
+    OptionalType,
+    SequenceType,
+    TensorType,
+    ValueInfo,
+    ValueType,
+)
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.derived import FORWARD_DOMAIN, GRADIENT_DOMAIN, derived_domain
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 from onnxwalk.ops.contract.gradients import Read, Vjp
+from onnxwalk.ops.contract.records import record
 
 #: element types that have gradients
 FLOATS = frozenset({"float", "double", "float16", "bfloat16"})
 _MOST_SHOWN = 5
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Differentiated:
     """A graph with gradients.
 
@@ -145,9 +154,8 @@ class _Differentiation:
         gradients = tuple(self._names.get(x, "") for x in self.xs)
         return Differentiated(graph, gradients, tuple(seeds) if seeded else ())
 
-    def _type_of(self, name: str) -> TensorType:
-        codes = {element.name: code for code, element in ELEMENT_TYPES.items()}
-        return TensorType(codes.get(self.types.get(name, ""), 0))
+    def _type_of(self, name: str) -> ValueType:
+        return _type_named(self.types.get(name, ""))
 
     # ------------------------------------------------------------------------- what is between
 
@@ -330,7 +338,7 @@ class _Differentiation:
     def _keeping(self, visit: _Visit, vjp: Vjp) -> Node:
         """The node, changed so that it has all outputs that the rule reads."""
         node = visit.node
-        forward = visit.operator.facts.get("forward_keeping")
+        forward = visit.operator.facts.of_gradient("forward_keeping")
         outputs = list(node.outputs)
         read = [r.position for r in vjp.reads if r.from_outputs and not r.variadic]
         outputs += [""] * (max(read, default=-1) + 1 - len(outputs))
@@ -383,6 +391,17 @@ class _Differentiation:
         found = next(n for n in numbered if n not in self._taken)
         self._taken.add(found)
         return found
+
+
+def _type_named(kind: str) -> ValueType:
+    """The type that ``types.type_name`` gives this name."""
+    outer, _, inner = kind.partition("(")
+    if outer == "seq":
+        return SequenceType(_type_named(inner[:-1]))
+    if outer == "optional":
+        return OptionalType(_type_named(inner[:-1]))
+    codes = {element.name: code for code, element in ELEMENT_TYPES.items()}
+    return TensorType(codes.get(kind, 0))
 
 
 def _helper(

@@ -9,10 +9,7 @@ from typing import TypeAlias
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
 from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
-from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
 from onnxwalk.interpreter.compiler.passes.hoist_invariants import hoist_invariants
-from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
-from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
 from onnxwalk.interpreter.compiler.passes.widened import widened
 from onnxwalk.interpreter.ir.model import Graph
@@ -20,16 +17,15 @@ from onnxwalk.interpreter.ir.model import Graph
 Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 
 
-def _imported(name: str, *parts: str) -> Rewrite:
-    """The rewrite of a file that is imported for the first graph with an operator that has one of
-    ``parts`` in its name: that takes longer than to load most models."""
+def _imported(name: str, *parts: str, file: str = "") -> Rewrite:
+    """The rewrite of a file (by default of its name) that is imported for the first graph with an
+    operator that has one of ``parts`` in its name: a graph without is left as it is."""
 
     def rewrite(graph: Graph, context: Context) -> Graph:
         if not any(part in node.op_type for node in graph.nodes for part in parts):
             return graph
-        changed: Graph = getattr(importlib.import_module(f"{__name__}.{name}"), name)(
-            graph, context
-        )
+        module = importlib.import_module(f"{__name__}.{file or name}")
+        changed: Graph = getattr(module, name)(graph, context)
         return changed
 
     return rewrite
@@ -43,18 +39,19 @@ PASSES: dict[str, Rewrite] = {
     "fold_constants": fold_constants,
     "recognize": recognize,
     "recognize_recurrence": _imported("recognize_recurrence", "Loop"),
-    "merge_pad": merge_pad,
-    "merge_scale": merge_scale,
-    "fuse_conv": fuse_conv,
-    "lift_embedding": lift_embedding,
+    "merge_pad": _imported("merge_pad", "Pad", file="merge_into_conv"),
+    "merge_scale": _imported("merge_scale", "Conv", file="merge_into_conv"),
+    "fuse_conv": _imported("fuse_conv", "Conv"),
+    "lift_embedding": _imported("lift_embedding", "RNN", "LSTM", "GRU"),
+    "mask_pooled": _imported("mask_pooled", "MaxPool"),
     "drop_unused": drop_unused,
 }
 
 REWRITES = tuple(PASSES)
 #: those that change how values are rounded: the executor "walk" rounds after each node
 NOT_WALKED = frozenset({"widened"})
-#: those of a graph with gradients, whose nodes must stay as they are
-WITH_GRADIENTS = frozenset({"fold_constants", "drop_unused"})
+#: those of a graph with gradients, whose nodes must else stay as they are
+WITH_GRADIENTS = frozenset({"fold_constants", "mask_pooled", "drop_unused"})
 
 
 def apply_rewrites(

@@ -8,7 +8,6 @@ whether the gates were computed together and split, or one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,47 +15,48 @@ import numpy as np
 from onnxwalk.interpreter.compiler.passes.patterns import Links
 from onnxwalk.interpreter.compiler.passes.sizes import Sizes
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.records import record
 
 #: one of the classes below. Equal ones are the same value.
 Expression: TypeAlias = Any
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Counter:
     """The number of the iteration plus ``offset``, in any type."""
 
     offset: int
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Constant:
     """Numbers that are known; equal to nothing else, as arrays don't compare to one truth value."""
 
     values: np.ndarray
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Element:
     """``source[i]`` in iteration i."""
 
     source: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Outer:
     """A value from outside of the loop, the same in every iteration."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class State:
     """A value that the loop carries, by its number."""
 
     index: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Condition:
     """A truth value ``source[i]``, or its opposite; ``number``: as 0 or 1."""
 
@@ -65,7 +65,7 @@ class Condition:
     number: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Function:
     """Sigmoid, Tanh or Relu."""
 
@@ -73,7 +73,7 @@ class Function:
     x: Expression
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Product:
     """The product of two values, element by element."""
 
@@ -81,14 +81,14 @@ class Product:
     b: Expression
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Complement:
     """1 - x"""
 
     x: Expression
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Select:
     """``new`` where the condition holds, else ``old``; ``by_product``: by products with 0 and 1, to
     which a NaN on either side is a NaN."""
@@ -99,7 +99,7 @@ class Select:
     by_product: bool
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Sum:
     """The sum of factor @ matrix for each of ``products``, ``bias``, and other ``terms``."""
 

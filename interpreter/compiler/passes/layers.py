@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,9 +16,10 @@ from onnxwalk.interpreter.compiler.passes.cells import (
     Sum,
     Unknown,
 )
+from onnxwalk.ops.contract.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Layer:
     """A layer as in ONNX: ``w`` (G·H, I), ``r`` (G·H, H), ``b`` (2·G·H) for G gates."""
 

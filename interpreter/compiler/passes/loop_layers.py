@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from onnxwalk.interpreter.compiler.passes.cells import (
@@ -21,12 +19,13 @@ from onnxwalk.interpreter.compiler.passes.patterns import Links
 from onnxwalk.interpreter.compiler.passes.size_rules import Size
 from onnxwalk.interpreter.compiler.passes.sizes import Sizes
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.records import record
 
 #: weights and tables below this can't give a sum of products that isn't finite
 _MODERATE = 1e15
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LoopLayer:
     """A Loop that is a recurrent layer, and which of the layer's results its outputs are."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from onnxwalk.interpreter.compiler.passes.steps import (
     read_weights,
 )
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.contract.registry import FUSED_DOMAIN
 
 _MICROSOFT = "com.microsoft"
@@ -45,7 +46,7 @@ _MOVING = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Sums:
     """A float that only a QuantizeLinear reads, if a Relu or Clip came between, from ``low`` to
     ``high``. ``make(target, new, sums)`` writes the steps ``new`` of it, where ``target`` is."""

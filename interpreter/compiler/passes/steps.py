@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from onnxwalk.interpreter.compiler.passes.patterns import Links
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import record
 
 #: float32 holds the whole numbers up to this
 _EXACT = 2.0**24
+#: the largest whole weight: 255 with a zero point of -128
+_LARGEST = 383
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Steps:
     """The float32 value ``name`` holds a tensor as numbers of steps, from ``low`` to ``high``."""
 
@@ -31,7 +34,7 @@ class Steps:
         return np.arange(self.low, self.high + 1, dtype=np.float32)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Whole:
     """Constant whole numbers in float32, with one scale or one for each output channel."""
 
@@ -93,7 +96,9 @@ def read_weights(links: Links, name: str, scale: str = "", zero_point: str = "")
         or not (np.isfinite(size) & (size > 0)).all()
     ):
         return None
-    whole = values.astype(np.float32) - zero.reshape(-1)[:1].astype(np.float32)
+    whole = values.astype(np.float32)
+    if zero.any():
+        whole -= zero.reshape(-1)[0].astype(np.float32)
     return Whole(whole, size.astype(np.float64).reshape(() if size.size == 1 else -1))
 
 
@@ -145,7 +150,9 @@ def limited(new: Steps, low: float, high: float) -> Steps:
 def is_exact(rows: np.ndarray, source: Steps, bias: np.ndarray | None = None) -> bool:
     """Whether float32 holds all sums of products in any order, as the positive and the negative
     ones of each output stay below 2²⁴. rows (M, …): the weights of each output."""
-    rows = rows.reshape(len(rows), -1).astype(np.float64)
-    up, down = np.maximum(rows, 0).sum(1), np.maximum(-rows, 0).sum(1)
+    rows = rows.reshape(len(rows), -1)
+    kind = np.float32 if rows.shape[1] * _LARGEST < _EXACT else np.float64
+    total, size = (x.sum(1, dtype=kind).astype(np.float64) for x in (rows, np.abs(rows)))
+    up, down = (size + total) / 2, (size - total) / 2
     most = np.maximum(up * source.high - down * source.low, down * source.high - up * source.low)
     return bool((most + (0 if bias is None else np.abs(bias))).max(initial=0) < _EXACT)

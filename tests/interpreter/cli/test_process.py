@@ -197,6 +197,20 @@ def test_ctrl_c_ends_quietly_and_leaves_no_file(tmp_path, classifier):
     assert set(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+@pytest.mark.parametrize("module", ["onnxwalk", "onnxwalk.export"])
+def test_ctrl_c_during_imports_is_quiet(tmp_path, module):
+    """A folder of imports in which a NumPy lies that is stopped."""
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+    process = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        env=environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])),
+        capture_output=True,
+        timeout=60,
+    )
+    assert (process.returncode, process.stderr) == (-signal.SIGINT, b"")
+
+
 def test_every_file_is_a_command_and_rich_stays_in_cli(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--help"])

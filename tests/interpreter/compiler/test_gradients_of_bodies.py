@@ -1,4 +1,4 @@
-"""Gradients through If, Loop and Scan, against finite differences in float64."""
+"""Gradients through If, Loop, Scan and SequenceMap, against finite differences in float64."""
 
 import numpy as np
 import onnx.parser
@@ -114,8 +114,91 @@ case (double[2] x, double[2] w, int64 trips) => (double loss)
 }
 """
 
+MAP = """
+<ir_version: 8, opset_import: ["" : 17]>
+case (double[2] x, double[2] w, double[3] v) => (double loss)
+{
+  s = SequenceConstruct(x, w, x)
+  parts = SplitToSequence(v)
+  p, q = SequenceMap (s, parts, w) <
+    body = g (double[2] a, double[1] b, double[2] c) => (double[2] d, double[2] e) {
+      m = Mul(a, c)
+      d = Mul(m, b)
+      e = Mul(d, x)
+    }
+  >
+  r = SequenceMap (q, p) <
+    body = h (double[2] f, double[2] g) => (double[2] k) { k = Mul(f, g) }
+  >
+  together = ConcatFromSequence <axis = 0, new_axis = 1> (r)
+  z = Sin(together)
+  loss = ReduceSum <keepdims = 0> (z)
+}
+"""
+
+SCAN_8 = """
+<ir_version: 8, opset_import: ["" : 8]>
+case (double[2,2] x, double[2,3,2] v, double[2,3,2] u, double[2] w, int64[2] lengths)
+  => (double[1,1] loss)
+{
+  last, rows = Scan <num_scan_inputs = 2, directions = [0, 1],
+    body = g (double[2] a, double[2] p, double[2] q) => (double[2] b, double[2] row) {
+      m = Mul(a, p)
+      n = Add(m, q)
+      b = Tanh(n)
+      row = Mul(b, w)
+    }> (LENGTHS, x, v, u)
+  squares = Mul(rows, rows)
+  s = ReduceSum <keepdims = 0> (squares)
+  t = ReduceSum <keepdims = 0> (last)
+  z = Add(s, t)
+  loss = Unsqueeze <axes = [0, 1]> (z)
+}
+"""
+
+LISTS = """
+<ir_version: 8, opset_import: ["" : 17]>
+case (double[2] x, double[2] w, bool c) => (double loss)
+{
+  s = SequenceConstruct(x, w)
+  t = If (c) <
+    then_branch = g1 () => (seq(double[2]) p) { m = Mul(x, w)  p = SequenceInsert(s, m) },
+    else_branch = g2 () => (seq(double[2]) q) { q = SequenceErase(s) }
+  >
+  o = Optional(t)
+  u = OptionalGetElement(o)
+  y = ConcatFromSequence <axis = 0> (u)
+  z = Sin(y)
+  loss = ReduceSum <keepdims = 0> (z)
+}
+"""
+
+GROWING = """
+<ir_version: 8, opset_import: ["" : 16]>
+case (double[2] x, double[2] w, int64 trips) => (double loss)
+{
+  empty = SequenceEmpty <dtype = 11> ()
+  rows = Loop (trips, , empty) <
+    body = g (int64 i, bool on, seq(double[2]) a) => (bool still, seq(double[2]) b) {
+      still = Identity(on)
+      m = Mul(x, w)
+      b = SequenceInsert(a, m)
+    }
+  >
+  y = ConcatFromSequence <axis = 0> (rows)
+  loss = ReduceSum <keepdims = 0> (y)
+}
+"""
+
 X, W = np.array([0.3, 0.8]), np.array([1.1, 0.7])
 RNG = np.random.default_rng(0)
+BATCH = {
+    "x": RNG.normal(size=(2, 2)),
+    "v": RNG.normal(size=(2, 3, 2)),
+    "u": RNG.normal(size=(2, 3, 2)),
+    "w": W,
+    "lengths": np.array([3, 2]),
+}
 CASES = {
     "if true": (IF, {"x": X, "w": W, "c": np.array(True)}),
     "if false": (IF, {"x": X, "w": W, "c": np.array(False)}),
@@ -124,6 +207,11 @@ CASES = {
     "no iteration": (LOOP, {"x": X, "w": W, "trips": np.array(0)}),
     "while": (WHILE, {"x": X, "w": W, "go": np.array(True)}),
     "scan": (SCAN, {"x": X, "w": RNG.normal(size=(2, 4)), "v": RNG.normal(size=(4, 2))}),
+    "map": (MAP, {"x": X, "w": W, "v": RNG.normal(size=3)}),
+    "lists, true": (LISTS, {"x": X, "w": W, "c": np.array(True)}),
+    "lists, false": (LISTS, {"x": X, "w": W, "c": np.array(False)}),
+    "scan 8": (SCAN_8.replace("LENGTHS", "lengths"), BATCH),
+    "scan 8, all of it": (SCAN_8.replace("LENGTHS", ""), BATCH),
     "nested": (NESTED, {"x": X, "w": W, "trips": np.array(3)}),
 }
 
@@ -152,4 +240,10 @@ def test_random_numbers_in_a_body_are_refused():
     text = LOOP.replace("m = Mul(a, w)", "r = RandomNormalLike(a)\n m = Mul(r, w)")
     session = onnxwalk.load(onnx.parser.parse_model(text).SerializeToString())
     with pytest.raises(UnsupportedModelError, match="other random numbers"):
+        session.gradients("loss", ["w"], CASES["loop"][1])
+
+
+def test_a_growing_sequence_is_refused():
+    session = onnxwalk.load(onnx.parser.parse_model(GROWING).SerializeToString())
+    with pytest.raises(UnsupportedModelError, match=r"its state 'empty' is seq\(double\)"):
         session.gradients("loss", ["w"], CASES["loop"][1])

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxwalk
 from onnxwalk import InvalidInputError, NotFiniteError, training
 from onnxwalk.interpreter.training import Checkpoint
-from tests.interpreter.training.small import X, Y, session
+from tests.interpreter.training.small import X, Y, network, session
 
 RNG = np.random.default_rng(1)
 LOSS = {"loss": "sparse_categorical_crossentropy"}
@@ -189,3 +189,14 @@ def test_nothing_left_to_do_is_said(tmp_path):
     onnxwalk.train(session(), (X, Y), epochs=2, callbacks=[Checkpoint(path)], **LOSS)
     with pytest.warns(UserWarning, match="nothing was trained: epochs done before: 2"):
         onnxwalk.train(session(), (X, Y), epochs=2, resume=path, **LOSS)
+
+
+@pytest.mark.parametrize("path", [None, 3, ["a"]])
+def test_what_is_no_path(path):
+    trainer = training.Trainer(network(), **LOSS)
+    model = onnxwalk.train(network(), (X, Y), **LOSS)
+    calls = [trainer.save, trainer.save_checkpoint, trainer.load_checkpoint, model.save, Checkpoint]
+    calls.append(lambda path: onnxwalk.write_weights(network(), path, {}))
+    for call in calls:
+        with pytest.raises(InvalidInputError, match="expected the path of a file, not"):
+            call(path)

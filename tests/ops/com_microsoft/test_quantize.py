@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 import onnxwalk
-from onnxwalk.ops.com_microsoft import quantize
+from onnxwalk.ops.com_microsoft import quantized_recurrent
 from onnxwalk.ops.com_microsoft.nbits import unpack_bits
 from onnxwalk.ops.shared.numpy_state import computing
 from tests.support.bound import run_bound
@@ -218,9 +218,11 @@ def test_unpacked_is_the_bits_in_order(bits):
 
 def test_weights_of_a_quantized_lstm_are_laid_out_once(monkeypatch):
     calls = []
-    dequantize = quantize._dequantize_weights
+    dequantize = quantized_recurrent._dequantize_weights
     monkeypatch.setattr(
-        quantize, "_dequantize_weights", lambda *args: calls.append(1) or dequantize(*args)
+        quantized_recurrent,
+        "_dequantize_weights",
+        lambda *args: calls.append(1) or dequantize(*args),
     )
     made = case("DynamicQuantizeLSTM", lstm(1, 4, 2, 3, 5), {"hidden_size": 5}, outputs=3)
     model, feeds = one_node_model(made), feeds_of(made)
@@ -287,13 +289,15 @@ def test_the_state_is_rounded_to_the_bit(seed):
     ):
         y = np.empty_like(x)
         with computing():
-            quantize._round_into(x, y)
-            np.testing.assert_array_equal(y, quantize._round_dynamically(x), err_msg=str(x))
+            quantized_recurrent._round_into(x, y)
+            np.testing.assert_array_equal(
+                y, quantized_recurrent._round_dynamically(x), err_msg=str(x)
+            )
 
 
 def test_a_layer_of_known_weights_is_bound():
     inputs = lstm(2, 40, 1, 8, 16, seed=5)
-    layer = quantize.prepare_dynamic_quantize_lstm(
+    layer = quantized_recurrent.prepare_dynamic_quantize_lstm(
         *inputs[1:4], None, *inputs[8:12], direction="bidirectional", hidden_size=16
     )
     expected = layer(inputs[0], None, *inputs[5:7])

@@ -108,7 +108,7 @@ NO_LARGE_CALL = {
     "onnxwalk.ops.ai_onnx.image.cost_of_upsample_1",
     "onnxwalk.ops.com_microsoft.linear.cost_of_conv_transpose",
     "onnxwalk.ops.com_microsoft.normalization.cost_of_q_embedding",
-    "onnxwalk.ops.com_microsoft.quantize.cost_of_dynamic_quantize_lstm",
+    "onnxwalk.ops.com_microsoft.quantized_recurrent.cost_of_dynamic_quantize_lstm",
     "onnxwalk.ops.com_microsoft.quantize.cost_of_quantize_linear",
     "onnxwalk.ops.com_microsoft.shape.cost_of_nhwc_max_pool",
     "onnxwalk.ops.com_microsoft.shape.cost_of_pad",

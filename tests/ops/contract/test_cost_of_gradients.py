@@ -7,7 +7,7 @@ import pytest
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.gradients.differentiate import differentiate
 from onnxwalk.interpreter.compiler.lower import lower
-from onnxwalk.interpreter.ir.model import Graph, Node, Tensor, TensorType, ValueInfo
+from onnxwalk.interpreter.ir.model import Graph, Node, SequenceType, Tensor, TensorType, ValueInfo
 from onnxwalk.interpreter.runtime.walk import walk
 from onnxwalk.ops import registry
 from onnxwalk.ops.contract.cost import default_cost
@@ -35,6 +35,12 @@ def gradient_steps(graph, context, of, xs, feeds, **options):
             yield peak, cost.memory
 
 
+def type_of(x):
+    if isinstance(x, list):
+        return SequenceType(type_of(x[0]))
+    return TensorType(element_type(x.dtype).code)
+
+
 @pytest.mark.parametrize("case", LARGE, ids=str)
 def test_large_calls(case):
     operator, feeds = case.operator, {f"x{i}": x for i, x in enumerate(case.inputs)}
@@ -51,14 +57,14 @@ def test_large_calls(case):
         domain=operator.domain,
         opset=operator.since,
     )
-    types = {name: TensorType(element_type(x.dtype).code) for name, x in feeds.items()}
+    types = {name: type_of(x) for name, x in feeds.items()}
     inputs = tuple(ValueInfo(name, kind) for name, kind in types.items())
     graph = Graph("case", (node,), inputs, (ValueInfo("y"),))
     context = Context(registry, {"": 17, operator.domain: operator.since}, np.random.default_rng(0))
     xs = [
         f"x{i}"
         for i, x in enumerate(case.inputs)
-        if is_float(x)
+        if all(map(is_float, x if isinstance(x, list) else [x]))
         and operator.inputs[min(i, len(operator.inputs) - 1)].name not in operator.without_gradient
     ]
     if xs:

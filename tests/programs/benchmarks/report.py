@@ -84,10 +84,10 @@ def _head(about: Mapping[str, Any], command: str) -> list[str]:
         "Times are the best of many runs, the engines in turn in one process (one thread) or in",
         "phases with pauses (several), float32. Ratios are onnxwalk's time over the other's: below",
         "1, onnxwalk is faster. *load*, *load + run*: of a file in the page cache, until the",
-        "first output, with the operators that are imported for it; *process*: from a new process",
-        "to its first output. *memory*: the peak of a process during the runs, the first",
-        "included, beyond what it held before it loaded the model and beyond the weights in the",
-        "file; less than 1 MB counts as that.",
+        "first output, with the operators that are imported for it, from bytecode files, as an",
+        "installed package has them; *process*: from a new process to its first output. *memory*:",
+        "the peak of a process during the runs, the first included, beyond what it held before it",
+        "loaded the model and beyond the weights in the file; less than 1 MB counts as that.",
     ]
 
 

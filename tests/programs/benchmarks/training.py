@@ -1,11 +1,12 @@
 """A step of training (forward, backward, Adam) beside Keras and, if it is installed, PyTorch:
 
-    python -m tests.programs.benchmarks.training [--only NAME …] [--batch N,…] [--rounds N]
+    python -m tests.programs.benchmarks.training [--only NAME …] [--batch N,…] [-o PAGE]
 
 The models are the assignment's. Each engine does some steps in turn, in one process with one
 thread, so that what disturbs the machine disturbs all. Printed is the CPU time of a step, the
-median of the rounds, its ratio to the others', and the memory of a step: what the bound plan holds
-beyond the weights and the optimizer's state.
+median of the rounds, and its ratio to the others'; then the memory of a step, onnxwalk's and
+Keras's each in a process of its own (``training_memory``). ``-o`` puts these rows into the page
+docs/STEPS.md, in place of those that it has of the same models and batches.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.programs.benchmarks.training_memory import measured
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -48,27 +51,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--batch", default="32,128")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--memory-only", action="store_true", help="no times")
+    parser.add_argument("--times-only", action="store_true", help="no memory")
+    parser.add_argument("-o", "--output", type=Path, metavar="PAGE", help="the page to write")
     args = parser.parse_args(argv)
     if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
         os.environ.update(ONE_THREAD)  # before NumPy and TensorFlow are imported
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *(argv or sys.argv[1:])])
-    print(
-        f"{'model':16}{'batch':>6}{'onnxwalk':>10}{'Keras':>9}{'×':>6}{'PyTorch':>9}{'×':>6}{'MB':>8}"
-    )
     for name in args.only:
         for size in map(int, args.batch.split(",")):
-            _report(name, size, args.rounds)
+            _report(name, size, args)
     return 0
 
 
-def _report(name: str, size: int, rounds: int) -> None:
-    steps, memory = _engines(name, size)
-    times = _measure(steps, rounds)
-    ours = times["onnxwalk"]
-    line = f"{name:16}{size:6}{ours:10.2f}"
-    for engine in ("Keras", "PyTorch"):
-        line += f"{times[engine]:9.2f}{ours / times[engine]:6.2f}" if engine in times else 15 * " "
-    print(line + f"{memory / 1e6:8.1f}", flush=True)
+def _report(name: str, size: int, args: argparse.Namespace) -> None:
+    from tests.programs.benchmarks import training_page as page
+
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(name, size, Path(folder))
+        rows = {}
+        if not args.memory_only:
+            rows[page.TIMES] = page.times_row(name, size, _measure(_engines(job), args.rounds))
+        if not args.times_only:
+            ours, keras = (measured(e, *job.files(e)) for e in ("onnxwalk", "keras"))
+            rows[page.MEMORY] = page.memory_row(name, size, ours, keras)
+    for row in rows.values():
+        print(row, flush=True)
+    if args.output is not None:
+        page.put(args.output, rows)
 
 
 def _measure(steps: dict[str, Step], rounds: int) -> dict[str, float]:
@@ -91,38 +101,54 @@ def _seconds(step: Step, count: int) -> float:
     return (time.process_time() - begun) / count
 
 
-def _engines(name: str, size: int) -> tuple[dict[str, Step], int]:
-    """A step of each engine on the same batch, and the bytes of onnxwalk's."""
-    import keras
-    import numpy as np
+class Job:
+    """A model and a batch, in a folder."""
 
+    def __init__(self, name: str, size: int, folder: Path) -> None:
+        import keras
+        import numpy as np
+
+        from onnxwalk.export import to_onnx
+        from onnxwalk.export.study.assignment import LENGTH, WORDS, cnn, recurrent
+
+        self.family, self.settings = MODELS[name]
+        keras.utils.set_random_seed(0)
+        is_cnn = self.family == "cnn"
+        self.model = cnn() if is_cnn else recurrent(self.family, **self.settings)
+        rng = np.random.default_rng(0)
+        if is_cnn:
+            self.x = rng.random((size, 32, 32, 3)).astype(np.float32)
+        else:
+            self.x = rng.integers(1, WORDS, (size, LENGTH)).astype(np.int32)
+            if self.settings.get("mask_zero"):
+                self.x[np.arange(LENGTH) >= rng.integers(20, LENGTH + 1, size)[:, None]] = 0
+        self.y = rng.integers(0, 10 if is_cnn else 3, size)
+        self._folder = folder
+        to_onnx(self.model, folder / "model.onnx", trainable=True, verify=False)
+        self.model.save(folder / "model.keras")
+        np.savez(folder / "batch.npz", x=self.x, y=self.y)
+
+    def files(self, engine: str) -> tuple[Path, Path]:
+        """The model of an engine, and the batch."""
+        end = "keras" if engine == "keras" else "onnx"
+        return self._folder / f"model.{end}", self._folder / "batch.npz"
+
+
+def _engines(job: Job) -> dict[str, Step]:
+    """A step of each engine on the same batch."""
     import onnxwalk
-    from onnxwalk.export.study.assignment import LENGTH, WORDS, cnn, recurrent
 
-    family, settings = MODELS[name]
-    keras.utils.set_random_seed(0)
-    model = cnn() if family == "cnn" else recurrent(family, **settings)
-    rng = np.random.default_rng(0)
-    if family == "cnn":
-        x = rng.random((size, 32, 32, 3)).astype(np.float32)
-    else:
-        x = rng.integers(1, WORDS, (size, LENGTH)).astype(np.int32)
-        if settings.get("mask_zero"):
-            x[np.arange(LENGTH) >= rng.integers(20, LENGTH + 1, size)[:, None]] = 0
-    y = rng.integers(0, 10 if family == "cnn" else 3, size)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnxwalk.export.to_onnx(model, path, trainable=True, verify=False)
-        trainer = onnxwalk.training.Trainer(path, loss="sparse_categorical_crossentropy", seed=0)
+    x, y, model = job.x, job.y, job.model
+    file, _ = job.files("onnxwalk")
+    trainer = onnxwalk.training.Trainer(file, loss="sparse_categorical_crossentropy", seed=0)
     model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     steps: dict[str, Step] = {
         "onnxwalk": lambda: trainer.train_on_batch(x, y),
         "Keras": lambda: model.train_on_batch(x, y),
     }
-    trainer.train_on_batch(x, y)
-    if (other := _pytorch(family, settings, x, y)) is not None:
+    if (other := _pytorch(job.family, job.settings, x, y)) is not None:
         steps["PyTorch"] = other
-    return steps, trainer.nbytes
+    return steps
 
 
 def _pytorch(family: str, settings: dict[str, Any], x: Any, y: Any) -> Step | None:

@@ -203,6 +203,14 @@ def test_scores_of_several_axes():
         onnxwalk.saliency(session, {"x": x}, target=(3, 0))
 
 
+def test_an_input_is_no_score_of_itself():
+    session = load([("Softmax", "x", "y", {})], [("x", ["n", 4])])
+    assert onnxwalk.saliency(session, {"x": X}).of == "y"
+    session = load([("ArgMax", "x", "y", {})], [("x", ["n", 4])])
+    with pytest.raises(InvalidInputError, match="no output has floating-point numbers"):
+        onnxwalk.saliency(session, {"x": X})
+
+
 def test_grad_cam_of_a_named_value():
     nodes = [("Relu", "x", "r", {}), ("Flatten", "r", "f", {}), ("MatMul", "f w", "y", {})]
     w = RANDOM.normal(size=(2 * 3 * 5, 3))
@@ -235,6 +243,8 @@ def test_grad_cam_of_a_named_value():
         ({"method": "integrated", "steps": 0}, "steps must be an integer from 1 on, not 0"),
         ({"method": "integrated", "baseline": [1, 2]}, "baseline of 'x': shape (2,) doesn't fit"),
         ({"method": "integrated", "baseline": {"w": 0}}, "baseline: 'w'"),
+        ({"steps": 5}, "steps are of integrated and smoothgrad, not of gradient"),
+        ({"method": "smoothgrad", "baseline": {"x": X}}, "a baseline is of integrated, not of"),
     ],
 )  # fmt: skip
 def test_bad_arguments(options, message):
