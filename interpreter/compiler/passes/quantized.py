@@ -109,7 +109,7 @@ class _Rewriting:
         if node.attributes.get("output_dtype", 0) in (0, _FLOAT):
             y = node.outputs[0]
             self.scaled[y] = replace(source, scale=given.scale)
-            self.edits.replace(node, self.times_scale(node, self.scaled[y], y))
+            self.edits.replace(node, *self.times_scale(node, self.scaled[y], y))
 
     def move(self, node: Node) -> None:
         """A node that moves values moves steps."""
@@ -129,7 +129,7 @@ class _Rewriting:
         mover = replace(node, inputs=(source.name, *inputs[1:]), outputs=(moved.name,))
         if is_float:
             self.scaled[y] = moved
-            self.edits.replace(node, mover, self.times_scale(node, moved, y))
+            self.edits.replace(node, mover, *self.times_scale(node, moved, y))
         else:
             self.steps[y] = moved
             self.edits.replace(node, mover, *self.as_bytes(node, moved, y))
@@ -410,9 +410,12 @@ class _Rewriting:
         first = {"a_low": float(a.low), "b_low": float(b.low)}
         return replace(_fused(node, "StepsTable", list(inputs), new), attributes=first)
 
-    def times_scale(self, node: Node, source: Steps, y: str) -> Node:
+    def times_scale(self, node: Node, source: Steps, y: str) -> list[Node]:
+        """The dequantized tensor ``y`` of its steps: like an integer's, its zeros have no sign."""
+        zero = self.edits.constant(f"{y}/unsigned", np.zeros((), np.float32))
         scale = self.edits.constant(f"{y}/scale", np.array(source.scale))
-        return _node(node, "Mul", [source.name, scale], y, 14)
+        unsigned = _node(node, "Add", [source.name, zero], self.name(f"{y}/steps"), 14)
+        return [unsigned, _node(node, "Mul", [unsigned.outputs[0], scale], y, 14)]
 
     def as_bytes(self, node: Node, source: Steps, y: str) -> list[Node]:
         """The quantized tensor ``y`` of its steps."""

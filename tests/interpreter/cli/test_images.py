@@ -308,7 +308,7 @@ def test_resize_and_crop(feed):
     Image.fromarray(whole).save("p.png")
     model = scaling_model("m.onnx", shape=("n", 4, 4, 3))
     assert feed(model, "-i", "p.png")[0]["y"].min() < 0.2  # stretched: the black is there
-    assert feed(model, "-i", "p.png", "--crop")[0]["y"].min() == 1
+    assert feed(model, "-i", "p.png", "--crop")[0]["y"].min() > 0.8
     assert feed(model, "-i", "p.png", "--resize", "8", "--crop")[0]["y"].min() == 1
     free = scaling_model("free.onnx", shape=("n", "h", "w", 3))
     assert feed(free, "-i", "p.png", "--resize", "8")[0]["y"].shape == (1, 16, 8, 3)

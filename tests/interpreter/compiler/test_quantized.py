@@ -222,3 +222,22 @@ def test_a_users_quantize_linear_is_left():
     mine.op("QuantizeLinear", since=1)(lambda x, s, z: np.full_like(x, 7, np.uint8))
     found = onnxwalk.load(pair(), registry=mine).run(None, {"x": noise(2, 3)})
     np.testing.assert_array_equal(found, [np.full((2, 3), 3, f32)])
+
+
+def test_what_rounds_to_zero_from_below_has_no_sign():
+    constants = [
+        ("scale", np.array(0.5, f32)),
+        ("zero", np.array(0, np.int8)),
+        ("one", np.array(1, f32)),
+    ]
+    nodes = [
+        node("QuantizeLinear", "x scale zero", "q"),
+        node("DequantizeLinear", "q scale zero", "y"),
+        node("Div", "one y", "z"),
+    ]
+    proto = model(nodes, [("x", F, ["n"])], ["z"], constants, opset=13)
+    assert "Steps" in operators(proto, "quantized")
+    x = np.array([-0.1, 0.1, -0.0, -1], f32)
+    for optimize in (True, False):
+        z = onnxwalk.load(proto, optimize=optimize).run(None, {"x": x})[0]
+        assert z.tolist() == [np.inf, np.inf, np.inf, -1]
