@@ -15,6 +15,7 @@ from onnxwalk.interpreter.budget import take
 from onnxwalk.interpreter.errors import InvalidModelError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import SparseTensor, Tensor
 from onnxwalk.interpreter.reader.source import Source
+from onnxwalk.interpreter.reader.wire import in_own_order
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, ElementType, numpy_dtype
 
 #: the typed field of each element type, and the NumPy type of its numbers
@@ -137,7 +138,7 @@ def _from_bytes(
     dtype = numpy_dtype(element.code)
     if element.bits < 8:
         return _unpack_bits(np.frombuffer(data, np.uint8), element, count)
-    return np.frombuffer(data, dtype.newbyteorder("<"))
+    return in_own_order(np.frombuffer(data, dtype.newbyteorder("<")))
 
 
 def _from_typed_field(

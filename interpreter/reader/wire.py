@@ -189,7 +189,8 @@ def read_run(
         if kind in ("float", "double"):
             width = 1 + np.dtype(_DTYPES[kind]).itemsize
             count = _leading(block[: len(block) // width * width : width] == tag)
-            array = block[: count * width].reshape(count, width)[:, 1:].copy().view(_DTYPES[kind])
+            numbers = block[: count * width].reshape(count, width)[:, 1:].copy()
+            array = in_own_order(numbers.view(_DTYPES[kind]))
             size = count * width
         else:
             # A tag, and the last byte of a number, are below 128: these take turns.
@@ -252,13 +253,19 @@ def read_varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
     raise InvalidModelError(f"the file is cut off in the number at byte {start}")
 
 
+def in_own_order(array: np.ndarray) -> np.ndarray:
+    """Numbers of a file, which are little-endian, in the byte order of the machine: the array
+    itself on most."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def unpack_numbers(data: memoryview, kind: str, offset: int) -> np.ndarray:
     """The numbers of a packed repeated field; floats are a view of ``data``."""
     if kind in ("float", "double"):
         dtype = np.dtype("<f4" if kind == "float" else "<f8")
         if len(data) % dtype.itemsize:
             raise InvalidModelError(f"packed {kind}s at byte {offset} end within a number")
-        return np.frombuffer(data, dtype)
+        return in_own_order(np.frombuffer(data, dtype))
     return _unpack_varints(data, np.dtype(np.int64 if kind == "int" else np.uint64), offset)
 
 

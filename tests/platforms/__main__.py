@@ -30,7 +30,10 @@ PLATFORMS = {
             "armhf", "armhf", "arm-linux-gnueabihf", "ld-linux-armhf.so.3",
             emulator="qemu-arm-static",
         ),
-        Debian("s390x", "s390x", "s390x-linux-gnu", "ld64.so.1", suite="sid", emulator="qemu-s390x-static"),
+        Debian(
+            "s390x", "s390x", "s390x-linux-gnu", "ld64.so.1",
+            suite="sid", emulator="qemu-s390x-static",
+        ),
     )
 }  # fmt: skip
 #: cases that are wrong everywhere, and known: tests/conformance says why
