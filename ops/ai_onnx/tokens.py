@@ -66,7 +66,7 @@ def rotary_embedding(
         angles.append(cache[:, None])
     cos, sin = angles
     y = heads.copy()
-    first, second = _pairs(rotary_dim, interleaved)
+    first, second = pairs(rotary_dim, interleaved)
     a, b = heads[..., first], heads[..., second]
     y[..., first] = cos * a - sin * b
     y[..., second] = sin * a + cos * b
@@ -108,7 +108,7 @@ def vjp_of_rotary_embedding(
     if not (wanted[1] or wanted[2]):
         return dx, None, None
     heads, of_heads = (split_heads(z, num_heads) if z.ndim == 3 else z for z in (x, dy))
-    first, second = _pairs(rotary_embedding_dim or heads.shape[3], interleaved)
+    first, second = pairs(rotary_embedding_dim or heads.shape[3], interleaved)
     a, b, da, db = (z[..., half] for z in (heads, of_heads) for half in (first, second))
     found = []
     for cache, product in ((cos_cache, a * da + b * db), (sin_cache, a * db - b * da)):
@@ -126,7 +126,7 @@ def cost_of_vjp_of_rotary_embedding(dy, x, *others, **attributes):
     return Cost(3 * cost.memory + 4 * total_bytes(others), 4 * cost.work)
 
 
-def _pairs(size: int, interleaved: int) -> tuple[slice, slice]:
+def pairs(size: int, interleaved: int) -> tuple[slice, slice]:
     """Where the first and the second numbers of the pairs are."""
     if interleaved:
         return slice(0, size, 2), slice(1, size, 2)

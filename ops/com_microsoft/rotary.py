@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
+from onnxwalk.ops.ai_onnx.tokens import pairs
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.com_microsoft.attention import refuse_unsupported
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
@@ -155,19 +156,12 @@ def rotate(
         raise ValueError(f"a head should have at least {2 * half} features, got {x.shape[-1]}")
     rows = positions if positions.ndim == 3 else positions[..., None]
     cos, sin = (wide(cache[rows, np.arange(half)][:, None]) for cache in (cos_cache, sin_cache))
-    first, second = _pairs(half, interleaved)
+    first, second = pairs(2 * half, interleaved)
     a, b = wide(x[..., first]), wide(x[..., second])
     y = np.array(x, order="C")
     y[..., first] = a * cos - b * sin
     y[..., second] = a * sin + b * cos
     return y
-
-
-def _pairs(half: int, interleaved: bool) -> tuple[slice, slice]:
-    """Where the first and the second numbers of the pairs are."""
-    if interleaved:
-        return slice(0, 2 * half, 2), slice(1, 2 * half, 2)
-    return slice(0, half), slice(half, 2 * half)
 
 
 def through_rotate(
@@ -181,7 +175,7 @@ def through_rotate(
     """The gradients of x, which are rotated back, and of both caches."""
     dx = rotate(dy, positions, cos_cache, -sin_cache, interleaved)
     half = cos_cache.shape[1]
-    first, second = _pairs(half, interleaved)
+    first, second = pairs(2 * half, interleaved)
     a, b, da, db = (z[..., pair] for z in (x, dy) for pair in (first, second))
     rows = positions if positions.ndim == 3 else positions[..., None]
     elements = rows * half + np.arange(half)  # of the caches: (B, S, R / 2)

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto as T
 
 import onnxwalk
-from tests.interpreter.serving.conftest import DEMO, Server, counting, same
+from tests.interpreter.serving.conftest import DEMO, counting, same
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
@@ -240,8 +240,8 @@ def test_limits_of_the_queue_and_of_the_interpreter(serve, folder):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_answers_those_that_are_there(folder, number):
-    server = Server(folder / "counting.onnx", "--batch-size", 4)
+def test_told_to_stop_it_answers_those_that_are_there(serve, folder, number):
+    server = serve(folder / "counting.onnx", "--batch-size", 4)
     answers = []
     waiting = [
         threading.Thread(target=lambda n=n: answers.append(server.infer("counting", count(n))))
@@ -263,8 +263,8 @@ def test_told_to_stop_it_answers_those_that_are_there(folder, number):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-def test_another_interrupt_ends_it_at_once(folder):
-    server = Server(folder / "counting.onnx")
+def test_another_interrupt_ends_it_at_once(serve, folder):
+    server = serve(folder / "counting.onnx")
     body = json.dumps(count(200_000)).encode()
     with contextlib.ExitStack() as stack:
         for _ in range(20):
