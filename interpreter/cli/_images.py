@@ -52,8 +52,12 @@ def find_layout(info: TensorInfo, layout: str | None = None) -> Layout:
     axis = None
     if len(sample) == 3 and (sample[-1] in _MODES or sample[0] in _MODES):
         axis = -1 if sample[-1] in _MODES else 0
-        if layout is not None and sample[-1 if layout == "NHWC" else 0] in _MODES:
+        if layout is not None:
             axis = -1 if layout == "NHWC" else 0
+        if sample[axis] not in _MODES:
+            raise InvalidInputError(
+                f"--layout {layout}: input {info} has {sample[axis]} there, not 1, 3 or 4 channels"
+            )
         channels = sample.pop(axis)
     if len(sample) != 2:
         raise InvalidInputError(
@@ -164,7 +168,10 @@ class ImageRows:
 
     def _numbers(self, pixels: np.ndarray, path: Path) -> np.ndarray:
         wide = np.float64 if self._dtype == np.float64 else np.float32
-        numbers = to_numbers(pixels, self._pixels, self.layout.channel_axis, wide)
+        with np.errstate(all="ignore"):  # what is too large is an error, not a warning
+            numbers = to_numbers(pixels, self._pixels, self.layout.channel_axis, wide)
+        if not np.isfinite(numbers).all():
+            raise InvalidInputError(f"{path}, {self._pixels.describe()}: beyond {self._dtype}")
         if self._dtype.kind in "iub":
             numbers = np.rint(numbers)
         return convert(numbers, self._dtype, f"{path}, {self._pixels.describe()}")

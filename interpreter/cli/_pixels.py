@@ -15,6 +15,9 @@ from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.pixels import pixels_of_graph, stored_pixels
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 
+#: pixels of a picture above which Pillow itself refuses to read one
+_MOST = 178_956_970
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -153,7 +156,13 @@ def fitted(image: Any, settings: Pixels, width: int | None, height: int | None) 
     bilinear = Image.Resampling.BILINEAR
     if settings.resize is not None:
         factor = settings.resize / min(image.size)
-        image = image.resize([max(1, round(side * factor)) for side in image.size], bilinear)
+        sides = [max(1, round(side * factor)) for side in image.size]
+        if sides[0] * sides[1] > _MOST:
+            raise InvalidInputError(
+                f"--resize {settings.resize}: a picture of {image.width} × {image.height} would "
+                f"have {sides[0]:,} × {sides[1]:,} pixels"
+            )
+        image = image.resize(sides, bilinear)
     size = (width or image.width, height or image.height)
     if image.size == size:
         return image

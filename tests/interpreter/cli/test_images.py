@@ -294,12 +294,17 @@ def test_mean_std_and_layout(feed):
     [
         (("--mean", "1,2"), "--mean: 2 numbers for 3 channels"),
         (("--std", "0"), "--std: a standard deviation of 0"),
+        (("--std", "1e-45"), "beyond float32"),
+        (("--scale", "1e39"), "beyond float32"),
         (("--resize", "4", "--crop"), "pass a larger --resize than 4"),
+        (("--resize", "1000000000"), "would have 1,000,000,000 × 1,000,000,000 pixels"),
+        (("--layout", "NCHW"), "--layout NCHW: input x: float32[n, 5, 6, 3] has 5 there"),
     ],
 )
 def test_settings_that_do_not_fit(cli, options, error):
     photo("p.png", size=(9, 9))
-    assert error in cli("run", scaling_model("m.onnx"), "-i", "p.png", *options).error
+    model = scaling_model("m.onnx", shape=("n", 5, 6, 3))
+    assert error in cli("run", model, "-i", "p.png", *options).error
 
 
 def test_resize_and_crop(feed):
