@@ -21,6 +21,9 @@ from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declare
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 
+#: bytes of images that are kept from the search for damaged ones until they are read
+_KEPT = 256 << 20
+
 #: Pillow's mode for each number of channels
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -87,24 +90,17 @@ def find_images(folder: Path) -> list[Path]:
     return paths
 
 
-def find_damaged(paths: Sequence[Path]) -> dict[Path, str]:
-    """The images that can't be read, and why. Each is decoded, as coarsely as its format allows."""
-    pillow, _ = _import_pillow()
-    damaged: dict[Path, str] = {}
-    for path in paths:
-        with (
-            contextlib.suppress(InvalidInputError),
-            _naming_errors(path, damaged),
-            pillow.open(path) as image,
-        ):
-            image.draft("L", (32, 32))
-            image.load()
-    return damaged
+class _DamagedError(InvalidInputError):
+    """An image can't be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 @contextlib.contextmanager
-def _naming_errors(path: Path, damaged: dict[Path, str] | None = None) -> Iterator[None]:
-    """Turn the errors of an image into InvalidInputError, and add the reason to ``damaged``."""
+def _naming_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of an image that can't be read into _DamagedError."""
     pillow, _ = _import_pillow()
     try:
         with warnings.catch_warnings():
@@ -113,16 +109,33 @@ def _naming_errors(path: Path, damaged: dict[Path, str] | None = None) -> Iterat
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "not a supported image, or damaged"
         reason = "no such file" if isinstance(error, FileNotFoundError) else reason
-        if damaged is not None:
-            damaged[path] = reason
-        raise InvalidInputError(f"{path}: {reason}") from error
+        raise _DamagedError(path, reason) from error
 
 
 class ImageRows:
-    """Image files as rows of an input, opened as they are read; ``pixels`` are complete."""
+    """Image files as rows of an input; ``pixels`` are complete.
 
-    def __init__(self, paths: Sequence[Path], info: TensorInfo, pixels: Pixels) -> None:
+    They are opened as they are read; with ``skips_damaged`` at once, and those of several that
+    can't be read are left out. Raises InvalidInputError if none of them can.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        info: TensorInfo,
+        pixels: Pixels,
+        *,
+        skips_damaged: bool = False,
+    ) -> None:
         self.layout = find_layout(info, pixels.layout)
+        self._pixels = pixels
+        _import_pillow()
+        self._kept: dict[Path, np.ndarray] = {}
+        #: those that were left out, and why
+        self.damaged: dict[Path, str] = {}
+        if skips_damaged and len(paths) > 1:
+            self._find_damaged(paths)
+            paths = [path for path in paths if path not in self.damaged]
         names = [path.name for path in paths]
         unique = len(set(names)) == len(names)
         self.names: list[str] | None = names if unique else [path.as_posix() for path in paths]
@@ -131,8 +144,6 @@ class ImageRows:
         self.length: int | None = len(paths) if self.layout.batch else None
         self._paths = paths
         self._dtype = declared_dtype(info) or np.dtype(np.float32)
-        self._pixels = pixels
-        _import_pillow()
         if not self.layout.batch and len(paths) > 1:
             raise InvalidInputError(f"input {info} accepts one image, got {len(paths)}")
 
@@ -150,8 +161,38 @@ class ImageRows:
                     )
             yield np.stack(images) if self.layout.batch else images[0]
 
+    def _find_damaged(self, paths: Sequence[Path]) -> None:
+        """Decode the images, and keep as many as fit: the others only as coarsely as their format
+        allows, since they are decoded again when they are read."""
+        pillow, _ = _import_pillow()
+        room = _KEPT
+        for path in paths:
+            try:
+                if room > 0:
+                    self._kept[path] = self._decode(path)
+                    room -= self._kept[path].nbytes
+                else:
+                    with _naming_errors(path), pillow.open(path) as image:
+                        image.draft("L", (32, 32))
+                        image.load()
+            except _DamagedError as error:
+                self.damaged[path] = error.reason
+        if len(self.damaged) == len(paths):
+            path, reason = next(iter(self.damaged.items()))
+            raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
+
     def _read(self, path: Path) -> np.ndarray:
         """One image: (H, W, C), (C, H, W) or (H, W)."""
+        pixels = self._kept.pop(path, None)
+        pixels = self._decode(path) if pixels is None else pixels
+        if pixels.ndim == 2 and self.layout.channel_axis is not None:
+            pixels = pixels[:, :, None]
+        if self.layout.channel_axis == 0:
+            pixels = np.moveaxis(pixels, -1, 0)
+        return self._numbers(pixels, path)
+
+    def _decode(self, path: Path) -> np.ndarray:
+        """The bytes of one image in the size that the input wants: (H, W, C) or (H, W)."""
         pillow, operations = _import_pillow()
         with _naming_errors(path), pillow.open(path) as opened:
             image = operations.exif_transpose(opened)
@@ -159,12 +200,7 @@ class ImageRows:
                 wide = np.clip(np.asarray(image, np.int64), 0, 65535)
                 image = pillow.fromarray((wide / 257).round().astype(np.uint8))
             image = image.convert(_MODES[self.layout.channels])
-        pixels = np.asarray(fitted(image, self._pixels, self.layout.width, self.layout.height))
-        if pixels.ndim == 2 and self.layout.channel_axis is not None:
-            pixels = pixels[:, :, None]
-        if self.layout.channel_axis == 0:
-            pixels = np.moveaxis(pixels, -1, 0)
-        return self._numbers(pixels, path)
+        return np.asarray(fitted(image, self._pixels, self.layout.width, self.layout.height))
 
     def _numbers(self, pixels: np.ndarray, path: Path) -> np.ndarray:
         wide = np.float64 if self._dtype == np.float64 else np.float32

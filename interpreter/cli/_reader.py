@@ -153,19 +153,13 @@ class Reader:
             for path in source.paths
             for found in (_images.find_images(path) if path.is_dir() else [path])
         ]
-        damaged: dict[Path, str] = {}
-        if self._skips_damaged and len(paths) > 1:
-            damaged = _images.find_damaged(paths)
-            if len(damaged) == len(paths):
-                path, reason = next(iter(damaged.items()))
-                raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
-            paths = [path for path in paths if path not in damaged]
-        is_file = len(source.paths) == 1 and not source.paths[0].is_dir()
-        origin = source.origin if is_file else f"{count(len(paths), 'image')} in {source.origin}"
         dtype = declared_dtype(info) or np.dtype(np.float32)
         pixels = complete(self._pixels, self._session, info, dtype)
-        rows = _images.ImageRows(paths, info, pixels)
-        return Feed(info, rows, origin, [pixels.describe()], damaged=damaged)
+        rows = _images.ImageRows(paths, info, pixels, skips_damaged=self._skips_damaged)
+        is_file = len(source.paths) == 1 and not source.paths[0].is_dir()
+        images = count(len(rows.files), "image")
+        origin = source.origin if is_file else f"{images} in {source.origin}"
+        return Feed(info, rows, origin, [pixels.describe()], damaged=rows.damaged)
 
     def _from_table(self, table: Table, source: Source) -> list[Feed]:
         single = self._single(source)

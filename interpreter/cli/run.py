@@ -32,7 +32,7 @@ from onnxwalk.interpreter.cli._pixels import add_pixels
 from onnxwalk.interpreter.cli._rows import ConstantRows
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.names import find_values
+from onnxwalk.interpreter.names import find_values, matches
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
@@ -103,7 +103,7 @@ def add_parser(commands: Any) -> None:
         "or .parquet; - is standard output",
     )
     parser.add_argument("--format", choices=FORMATS, help="format of --output - (default: csv)")
-    text = "return only these outputs"
+    text = "return only these outputs, or those that match; else as for --tensor"
     add_repeated(parser, "--outputs", metavar="NAME,…", help=text)
     add_integer(parser, "--batch", "read and run N rows at a time")
     text = "show the K largest classes of each sample (default: 1 if the model has class names)"
@@ -146,7 +146,6 @@ def run(args: argparse.Namespace) -> int:
     for option, required in (
         ("shape", "random"),
         ("dim", "random"),
-        ("column", "text_file"),
         ("select", "dump"),
         ("iterations", "dump"),
         ("format", "output"),
@@ -202,16 +201,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _names(session: Session, args: argparse.Namespace) -> list[str]:
     """The values to return: those of ``--outputs``, or all outputs, and those of ``--tensor``."""
-    known = {info.name for info in session.outputs}
+    outputs = [info.name for info in session.outputs]
     chosen = [
-        name for text in args.outputs for name in ([text] if text in known else text.split(","))
+        name
+        for given in args.outputs
+        for text in ([given] if given in outputs else given.split(","))
+        for name in (
+            [text] * (text in outputs)
+            or [name for name in outputs if matches([name], [text])]
+            or find_values(session.model, session.graph, text, "--outputs")
+        )
     ]
     inner = [
         name
         for text in args.tensor
         for name in find_values(session.model, session.graph, text, "--tensor")
     ]
-    return list(dict.fromkeys([*(chosen or (i.name for i in session.outputs)), *inner]))
+    return list(dict.fromkeys([*(chosen or outputs), *inner]))
 
 
 def _check_damaged(feeds: dict[str, Feed]) -> None:
