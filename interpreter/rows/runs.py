@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.cli._dump import Dump
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.values import dtype_name
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.tables.maps import as_columns
@@ -44,44 +42,15 @@ def run_once(session: Session, names: Sequence[str], feeds: Mapping[str, Feed]) 
     return result
 
 
-def run_dumping(
-    session: Session,
-    names: Sequence[str],
-    feeds: Mapping[str, Feed],
-    dump: Dump,
-    iterations: int,
-) -> Result:
-    """Run all rows at once, node by node as in the file, and dump the values; of the subgraphs of
-    If, Loop and Scan only the first ``iterations``."""
-    result = Result({}, runs=1)
-    values = {name: feed.read() for name, feed in feeds.items()}
-    _record_inputs(values, result)
-    for name, value in values.items():
-        dump.add(name, value)
-    start = time.perf_counter()
-    result.values = dict(values)
-    for event in session.trace(values, iterations=iterations):
-        for name, value in event.outputs.items():
-            dump.add(name, value, event)
-        if not event.path:
-            result.values |= {name: v for name, v in event.outputs.items() if name in names}
-        dump.omitted |= event.cut(iterations)
-    result.seconds = time.perf_counter() - start
-    # An initializer may be an output as well.
-    if missing := [name for name in names if name not in result.values]:
-        result.values |= zip(missing, session.run(missing, values), strict=True)
-    result.values = _with_columns({name: result.values[name] for name in names}, result)
-    return result
-
-
 def run_batches(
     session: Session,
     names: Sequence[str],
     feeds: Mapping[str, Feed],
     batch: int,
     allocate: Allocate,
+    tell: Callable[[int, int], object] = lambda done, total: None,
 ) -> Result:
-    """Run ``batch`` rows at a time, with a progress bar if stderr is a terminal.
+    """Run ``batch`` rows at a time; ``tell`` hears how many rows are done, and of how many.
 
     Only one batch of each input is in memory. ``allocate`` returns the array that joins the batches
     of an output. Raises InvalidInputError for inputs that can't be split and outputs that can't be
@@ -95,13 +64,12 @@ def run_batches(
     unsplit = {name: feed.read() for name, feed in feeds.items() if name not in split}
     result = Result({})
     sources = {name: feed.rows.pieces(batch) for name, feed in split.items()}
-    with progress("running") as tell:
-        for start in range(0, total, batch):
-            values = {name: next(source) for name, source in sources.items()}
-            rows = min(batch, total - start)
-            outputs = _run(session, names, {**unsplit, **values}, result)
-            _join(result.values, outputs, start, rows, total, allocate)
-            tell(start + rows, total)
+    for start in range(0, total, batch):
+        values = {name: next(source) for name, source in sources.items()}
+        rows = min(batch, total - start)
+        outputs = _run(session, names, {**unsplit, **values}, result)
+        _join(result.values, outputs, start, rows, total, allocate)
+        tell(start + rows, total)
     for name in split:
         result.shapes[name] = (total, *(result.shapes[name] or ())[1:])
     return result
@@ -111,15 +79,15 @@ def _run(
     session: Session, names: Sequence[str], values: Mapping[str, Any], result: Result
 ) -> dict[str, Any]:
     if not result.runs:
-        _record_inputs(values, result)
+        record_inputs(values, result)
     start = time.perf_counter()
     outputs = session.run(names, values)
     result.seconds += time.perf_counter() - start
     result.runs += 1
-    return _with_columns(dict(zip(names, outputs, strict=True)), result)
+    return with_columns(dict(zip(names, outputs, strict=True)), result)
 
 
-def _with_columns(values: Mapping[str, Any], result: Result) -> dict[str, Any]:
+def with_columns(values: Mapping[str, Any], result: Result) -> dict[str, Any]:
     """The values, with maps of classes as arrays. Raises InvalidInputError if the classes differ
     from those of the rows before."""
     found = dict(values)
@@ -133,11 +101,11 @@ def _with_columns(values: Mapping[str, Any], result: Result) -> dict[str, Any]:
     return found
 
 
-def _record_inputs(values: Mapping[str, Any], result: Result) -> None:
+def record_inputs(values: Mapping[str, Any], result: Result) -> None:
     for name, value in values.items():
         is_array = isinstance(value, np.ndarray)
         result.shapes[name] = value.shape if is_array else None
-        result.dtypes[name] = _show.dtype_name(value.dtype) if is_array else "sequence"
+        result.dtypes[name] = dtype_name(value.dtype) if is_array else "sequence"
 
 
 def _split_inputs(feeds: Mapping[str, Feed], batch: int) -> dict[str, Feed]:

@@ -16,12 +16,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._arguments import check_folder
-from onnxwalk.interpreter.cli._report import Ranked
-from onnxwalk.interpreter.cli._show import storable, to_jsonable, widened
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
+from onnxwalk.interpreter.files import check_folder, replace_atomically, translate_os_errors
 from onnxwalk.interpreter.ir.model import MapType, SequenceType, TensorInfo, TensorType, ValueType
+from onnxwalk.interpreter.rows.classes import Ranked
+from onnxwalk.interpreter.rows.values import storable, to_jsonable, widened
 from onnxwalk.interpreter.tables.files import WRITTEN, table_suffix
 from onnxwalk.interpreter.tables.maps import as_maps
 
