@@ -31,7 +31,7 @@ from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.names import find_values
 from onnxwalk.interpreter.rows.arrays import ConstantRows
-from onnxwalk.interpreter.rows.classes import Ranked, rank, rank_labeled, read_labels
+from onnxwalk.interpreter.rows.classes import Ranked, rank_outputs, read_labels
 from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.outputs import FORMATS, OutputFile, Outputs, is_table, spooled
 from onnxwalk.interpreter.rows.runs import Result, run_batches, run_once
@@ -187,7 +187,8 @@ def run(args: argparse.Namespace) -> int:
                 result = run_batches(session, names, feeds, args.batch, allocate, tell)
         else:
             result = run_once(session, names, feeds)
-        ranked = _rank(args, session, result, labels)
+        stored = {**class_names(session.model.metadata), **result.classes}
+        ranked = rank_outputs(result.values, stored, labels, args.top)
         report = _describe(args, feeds, result, ranked)
         if dump:
             report["dump"] = {"folder": str(args.dump), "values": dump.count, "cut": dump.omitted}
@@ -235,19 +236,6 @@ def _tell_damaged(feeds: dict[str, Feed]) -> int:
     for path, reason in damaged.items():
         print(f"onnxwalk: {_show.printable(f'{path}: {reason}; left out')}", file=sys.stderr)
     return 1 if damaged else 0
-
-
-def _rank(
-    args: argparse.Namespace, session: Session, result: Result, labels: list[str] | None
-) -> dict[str, Ranked]:
-    """The outputs that are scores of classes: by ``--labels``, by the names in the model, or all of
-    the right shape, for ``--top``."""
-    stored = {**class_names(session.model.metadata), **result.classes}
-    if stored and labels is None and (ranked := rank_labeled(result.values, stored)):
-        return ranked
-    if args.top or labels is not None:
-        return rank(result.values, labels, is_asked=args.top is not None)
-    return {}
 
 
 def _outputs(

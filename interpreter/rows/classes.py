@@ -67,7 +67,25 @@ class Ranked:
         return columns
 
 
-def rank(
+def rank_outputs(
+    values: Mapping[str, Any],
+    stored: Mapping[str, Sequence[str]],
+    labels: Sequence[str] | None,
+    top: int | None,
+) -> dict[str, Ranked]:
+    """The outputs that are scores of classes: by ``labels``, by the names that are ``stored`` in
+    the model for an output, or, where the ``top`` are asked for, all of the right shape.
+
+    Raises InvalidInputError if none is, and it is asked for.
+    """
+    if stored and labels is None and (ranked := _rank_labeled(values, stored)):
+        return ranked
+    if top or labels is not None:
+        return _rank(values, labels, is_asked=top is not None)
+    return {}
+
+
+def _rank(
     values: Mapping[str, Any], labels: Sequence[str] | None, *, is_asked: bool
 ) -> dict[str, Ranked]:
     """The outputs of shape (samples, classes), with as many classes as ``labels``.
@@ -88,10 +106,10 @@ def rank(
     return {name: Ranked(rows, labels) for name, rows in scores.items()}
 
 
-def rank_labeled(
+def _rank_labeled(
     values: Mapping[str, Any], labels: Mapping[str, Sequence[str]]
 ) -> dict[str, Ranked]:
-    """As ``rank``, of the outputs that have class names of the right number."""
+    """As ``_rank``, of the outputs that have class names of the right number."""
     found = {}
     for name, scores in _find_scores(values).items():
         names = labels.get(name, ())

@@ -65,31 +65,40 @@ class Reader:
         self._read_already: set[tuple[str, Path, tuple[str, ...] | None]] = set()
 
     def read(self, texts: Sequence[str]) -> dict[str, Feed]:
+        """The feeds of ``--input`` by name. Raises InvalidInputError."""
         stdin = functools.cache(spool_stdin)
-        sources = [parse_source(text, self._feedable, stdin) for text in texts]
+        return self.read_sources([parse_source(text, self._feedable, stdin) for text in texts])
+
+    def read_sources(
+        self, sources: Sequence[Source], values: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Feed]:
+        """The feeds by name; ``values``: of further inputs, as those of literals. Raises
+        InvalidInputError."""
         parts: dict[str, list[Feed]] = {}
         for source in _join_images(sources):
             if source.literal is None:
                 for feed in self._read_files(source):
                     parts.setdefault(feed.info.name, []).append(feed)
         feeds = {name: _join(found) for name, found in parts.items()}
-        for source in sources:
-            if source.literal is not None:
-                feed = self._read_literal(source, feeds)
-                if feed.info.name in feeds:
-                    raise InvalidInputError(f"input '{feed.info.name}' was given twice")
-                feeds[feed.info.name] = feed
+        given = [(s.name or "", self._parse(s)) for s in sources if s.literal is not None]
+        for name, value in [*given, *(values or {}).items()]:
+            if name in feeds:
+                raise InvalidInputError(f"input '{name}' was given twice")
+            feeds[name] = self._from_value(self._feedable[name], value, feeds)
         return feeds
 
-    def _read_literal(self, source: Source, feeds: Mapping[str, Feed]) -> Feed:
-        """A feed of one value, for each row that the other inputs of the same length have."""
-        info = self._feedable[source.name or ""]
-        value = None if source.literal is None else parse_literal(info, source.literal)
+    def _parse(self, source: Source) -> np.ndarray:
+        """The value of a literal. Raises InvalidInputError."""
+        value = parse_literal(self._feedable[source.name or ""], source.literal or "")
         if value is None:
             raise InvalidInputError(
                 f"{source.name}={source.origin}: no such file, and no value such as 3, [1, 2] or "
                 "'\"text\"'"
             )
+        return value
+
+    def _from_value(self, info: TensorInfo, value: np.ndarray, feeds: Mapping[str, Feed]) -> Feed:
+        """A feed of one value, for each row that the other inputs of the same length have."""
         origin = "the command line"
         lengths = {feed.rows.length for feed in feeds.values() if _same_rows(info, feed.info)}
         length = lengths.pop() if len(lengths) == 1 else None
