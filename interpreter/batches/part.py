@@ -18,17 +18,23 @@ from onnxwalk.interpreter.batches.sessions import Loaded, cached_session
 from onnxwalk.interpreter.batches.steps import Outcome, default_batch, run_rows
 from onnxwalk.interpreter.errors import InvalidInputError, LimitError, OnnxWalkError
 from onnxwalk.interpreter.files import as_path, translate_os_errors
+from onnxwalk.interpreter.rows.archives import SUFFIXES as ARCHIVES
+from onnxwalk.interpreter.rows.archives import is_archive
+from onnxwalk.interpreter.rows.arrays import ArrayRows
 from onnxwalk.interpreter.rows.classes import rank_outputs
 from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.literals import parse_array
 from onnxwalk.interpreter.rows.outputs import FORMATS, OutputFile, Outputs
 from onnxwalk.interpreter.rows.pixels import Pixels
 from onnxwalk.interpreter.rows.reader import Reader
-from onnxwalk.interpreter.rows.runs import Allocate
+from onnxwalk.interpreter.rows.runs import Allocate, NotJoinableError
 from onnxwalk.interpreter.rows.sources import Source
+from onnxwalk.interpreter.rows.zarrs import is_zarr
 from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
 from onnxwalk.interpreter.tables.files import WRITTEN, table_suffix
 from onnxwalk.interpreter.tables.options import Options
+from onnxwalk.interpreter.tables.table import EmptyTableError
 from onnxwalk.interpreter.text import class_names
 
 _FORMATS = tuple(name for name in FORMATS if name != "json")  # a row for each row
@@ -75,9 +81,9 @@ def run_part(
 
     ``model``: a path, bytes or a session. Each process loads it once, whatever the number of parts.
 
-    ``part``: .npy, .npz, .csv, .tsv, .jsonl, .parquet or a folder of pictures. ``input``: which
-    input it is for; ``columns``: which of its columns are. Without these it is found out, as by
-    ``onnxwalk run``. ``values``: of other inputs, the same for all rows.
+    ``part``: .npy, .npz, .csv, .tsv, .jsonl, .parquet, Zarr, or a folder or .tar of pictures.
+    ``input``: which input it is for; ``columns``: which of its columns are. Without these it is
+    found out, as by ``onnxwalk run``. ``values``: of other inputs, the same for all rows.
 
     ``out``: a file, or a folder, in which it gets the part's name. It is there whole or not at all.
     ``format``: .npy, .npz, .csv, .tsv, .jsonl or .parquet, without the dot; without it as ``out``
@@ -135,9 +141,13 @@ def place_of(
 
 def stem(part: Path) -> str:
     """The name of a part without its ending."""
-    if part.is_dir():
-        return part.resolve().name
-    return part.name.removesuffix(".gz").removesuffix(".GZ").rpartition(".")[0] or part.name
+    name = part.resolve().name if part.is_dir() else part.name
+    for suffix in (*ARCHIVES, ".zarr", ".zarr.zip", ".gz"):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            name = name[: -len(suffix)]
+            if suffix != ".gz":
+                return name
+    return name if part.is_dir() else name.rpartition(".")[0] or name
 
 
 def default_format(part: Path, outputs: Sequence[str]) -> str:
@@ -145,7 +155,9 @@ def default_format(part: Path, outputs: Sequence[str]) -> str:
     suffix = table_suffix(part)
     if suffix in WRITTEN:
         return suffix[1:]
-    if part.is_dir() or suffix is not None:
+    if is_zarr(part):
+        return "npz"
+    if part.is_dir() or is_archive(part) or suffix is not None:
         return "jsonl" if suffix == ".ndjson" else "parquet" if suffix == ".pq" else "csv"
     return "npy" if len(outputs) == 1 and part.suffix.lower() == ".npy" else "npz"
 
@@ -160,7 +172,7 @@ class _Reading:
     tables: Options
     pixels: Pixels
 
-    def feeds(self, session: Session, part: Path) -> dict[str, Feed]:
+    def feeds(self, session: Session, part: Path, tolerant: bool) -> dict[str, Feed]:
         """A value for each input. Raises InvalidInputError."""
         known = {i.name: i for i in (*session.inputs, *session.overridable_initializers)}
         for name in [*self.values, *([] if self.input is None else [self.input])]:
@@ -168,16 +180,29 @@ class _Reading:
                 raise InvalidInputError(f"no input named '{name}'; known: {', '.join(known)}")
         if not part.exists():
             raise InvalidInputError(f"{part}: no such file")
-        reader = Reader(session, self.pixels, self.tables, skips_damaged=False)
+        reader = Reader(session, self.pixels, self.tables, is_tolerant=tolerant)
         sources = [Source(self.input, [part], str(part), self.columns)]
         literals = {n: parse_array(known[n], v, f"value of {n}") for n, v in self.values.items()}
-        feeds = reader.read_sources(sources, literals)
+        try:
+            feeds = reader.read_sources(sources, literals)
+        except EmptyTableError:
+            return _no_rows(session)
         if missing := [i for i in session.inputs if i.name not in feeds]:
             raise InvalidInputError(
                 f"{part}: no value for input {'; '.join(map(str, missing))}; a part has all inputs "
                 "that differ from row to row, in columns or arrays of their names"
             )
         return feeds
+
+
+def _no_rows(session: Session) -> dict[str, Feed]:
+    """Inputs without rows, for a table without any."""
+    feeds = {}
+    for info in session.inputs:
+        sample = [size if isinstance(size, int) else 1 for size in (declared_shape(info) or (0,))]
+        rows = np.zeros((0, *sample[1:]), declared_dtype(info) or np.float32)
+        feeds[info.name] = Feed(info, ArrayRows(rows), "nothing")
+    return feeds
 
 
 @dataclass(frozen=True)
@@ -274,13 +299,17 @@ class _Job:
         file = OutputFile(target, self.names, infos)
         file.write_at(made)
         try:
-            feeds = self.reading.feeds(session, part)
+            feeds = self.reading.feeds(session, part, self.skips)
             rows = batch or default_batch(session)
             outcome = run_rows(
                 session, self.names, feeds, rows, _named(file, target), skips=self.skips, tell=tell
             )
         except _CannotWrite as error:
             raise error.why from None
+        except NotJoinableError as error:
+            raise InvalidInputError(
+                f"{part}: {error.reason}; a part needs one: choose others by --outputs"
+            ) from None
         except (OnnxWalkError, OSError) as error:
             raise _DamagedPart(_about(part, error)) from error
         results = self._outputs(outcome, feeds, suffix_of(made))

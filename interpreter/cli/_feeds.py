@@ -97,7 +97,7 @@ def read_inputs(
     """
     from onnxwalk.interpreter.rows.reader import Reader  # and all that reads any kind of file
 
-    return Reader(session, pixels, options, skips_damaged).read(texts)
+    return Reader(session, pixels, options, skips_damaged=skips_damaged).read(texts)
 
 
 def read_feeds(
