@@ -13,7 +13,7 @@ from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from onnxwalk.interpreter.cli import _images
+from onnxwalk.interpreter.rows import images
 
 
 def photo(path, size=(6, 4), seed=0, **more) -> np.ndarray:
@@ -207,15 +207,15 @@ def test_a_damaged_image_is_named_and_left_out(cli, identity):
 def test_several_images_are_decoded_once(cli, identity, monkeypatch, room):
     """As many as there is room for, of 72 bytes each."""
     pixels = [photo(f"{i}.png", seed=i) for i in range(3)]
-    decoded, decode = [], _images.ImageRows._decode
+    decoded, decode = [], images.ImageRows._decode
 
     def counting(self, path):
         decoded.append(path.name)
         return decode(self, path)
 
-    monkeypatch.setattr(_images.ImageRows, "_decode", counting)
+    monkeypatch.setattr(images.ImageRows, "_decode", counting)
     if room is not None:
-        monkeypatch.setattr(_images, "_KEPT", room)
+        monkeypatch.setattr(images, "_KEPT", room)
     for batch in ((), ("--batch", 2)):
         decoded.clear()
         command = ("run", identity(["n", 4, 6, 3], T.UINT8), "-i", "*.png", "-o", "y.npy")

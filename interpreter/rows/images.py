@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
+from onnxwalk.interpreter.rows.archives import Archive
+from onnxwalk.interpreter.rows.pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
@@ -113,10 +114,12 @@ def _naming_errors(path: Path) -> Iterator[None]:
 
 
 class ImageRows:
-    """Image files as rows of an input; ``pixels`` are complete.
+    """Image files as rows of an input, opened as they are read.
 
-    They are opened as they are read; with ``skips_damaged`` at once, and those of several that
-    can't be read are left out. Raises InvalidInputError if none of them can.
+    ``pixels`` are complete. ``archives``: those that some of the paths are in. With ``is_tolerant``
+    images that can't be read are noted in ``damaged``, by their number, and zeros. With
+    ``skips_damaged`` all are opened at once, and of several those that can't be read are left out;
+    raises InvalidInputError if none of them can.
     """
 
     def __init__(
@@ -124,18 +127,20 @@ class ImageRows:
         paths: Sequence[Path],
         info: TensorInfo,
         pixels: Pixels,
+        archives: Mapping[Path, Archive] | None = None,
         *,
         skips_damaged: bool = False,
+        is_tolerant: bool = False,
     ) -> None:
         self.layout = find_layout(info, pixels.layout)
-        self._pixels = pixels
+        self._pixels, self._archives = pixels, archives or {}
         _import_pillow()
         self._kept: dict[Path, np.ndarray] = {}
-        #: those that were left out, and why
-        self.damaged: dict[Path, str] = {}
+        #: those that ``skips_damaged`` has left out, and why
+        self.left_out: dict[Path, str] = {}
         if skips_damaged and len(paths) > 1:
             self._find_damaged(paths)
-            paths = [path for path in paths if path not in self.damaged]
+            paths = [path for path in paths if path not in self.left_out]
         names = [path.name for path in paths]
         unique = len(set(names)) == len(names)
         self.names: list[str] | None = names if unique else [path.as_posix() for path in paths]
@@ -143,6 +148,8 @@ class ImageRows:
         self.files = [path.as_posix() for path in paths]
         self.length: int | None = len(paths) if self.layout.batch else None
         self._paths = paths
+        self._is_tolerant = is_tolerant
+        self.damaged: dict[int, str] = {}
         self._dtype = declared_dtype(info) or np.dtype(np.float32)
         if not self.layout.batch and len(paths) > 1:
             raise InvalidInputError(f"input {info} accepts one image, got {len(paths)}")
@@ -151,7 +158,7 @@ class ImageRows:
         """Arrays (≤ size, …) of the input's dtype, or the one image if the input has no batch."""
         for start in range(0, len(self._paths), size):
             paths = self._paths[start : start + size]
-            images = [self._read(path) for path in paths]
+            images = self._read_all(paths, start)
             for path, image in zip(paths, images, strict=True):
                 if image.shape != images[0].shape:
                     raise InvalidInputError(
@@ -172,14 +179,28 @@ class ImageRows:
                     self._kept[path] = self._decode(path)
                     room -= self._kept[path].nbytes
                 else:
-                    with _naming_errors(path), pillow.open(path) as image:
+                    with _naming_errors(path), pillow.open(self._source(path)) as image:
                         image.draft("L", (32, 32))
                         image.load()
             except _DamagedError as error:
-                self.damaged[path] = error.reason
-        if len(self.damaged) == len(paths):
-            path, reason = next(iter(self.damaged.items()))
+                self.left_out[path] = error.reason
+        if len(self.left_out) == len(paths):
+            path, reason = next(iter(self.left_out.items()))
             raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
+
+    def _read_all(self, paths: Sequence[Path], start: int) -> list[np.ndarray]:
+        """Some of the images; ``start``: the number of the first."""
+        if not self._is_tolerant:
+            return [self._read(path) for path in paths]
+        found: list[np.ndarray | None] = []
+        for row, path in enumerate(paths, start):
+            try:
+                found.append(self._read(path))
+            except InvalidInputError as error:
+                self.damaged[row] = getattr(error, "reason", str(error))
+                found.append(None)
+        usual = next((image for image in found if image is not None), np.zeros((), self._dtype))
+        return [np.zeros_like(usual) if image is None else image for image in found]
 
     def _read(self, path: Path) -> np.ndarray:
         """One image: (H, W, C), (C, H, W) or (H, W)."""
@@ -191,10 +212,15 @@ class ImageRows:
             pixels = np.moveaxis(pixels, -1, 0)
         return self._numbers(pixels, path)
 
+    def _source(self, path: Path) -> Path | IO[bytes]:
+        """The file of an image, or what an archive holds of it."""
+        archive = next((self._archives[p] for p in path.parents if p in self._archives), None)
+        return path if archive is None else archive.open(path)
+
     def _decode(self, path: Path) -> np.ndarray:
         """The bytes of one image in the size that the input wants: (H, W, C) or (H, W)."""
         pillow, operations = _import_pillow()
-        with _naming_errors(path), pillow.open(path) as opened:
+        with _naming_errors(path), pillow.open(self._source(path)) as opened:
             image = operations.exif_transpose(opened)
             if image.mode.startswith("I"):  # 16 bits; convert() would clip at 255
                 wide = np.clip(np.asarray(image, np.int64), 0, 65535)
