@@ -48,7 +48,8 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     )
     text = "what stands between columns: a character, or tab, or blanks"
     group.add_argument("--delimiter", type=_parse_delimiter, metavar="C", help=text)
-    group.add_argument("--decimal", choices=(".", ","), help="the decimal sign")
+    text = "the decimal sign: . or ,"
+    group.add_argument("--decimal", choices=(".", ","), metavar="SIGN", help=text)
     text = "whether the first line names the columns"
     group.add_argument("--header", choices=("yes", "no"), help=text)
     group.add_argument("--encoding", metavar="NAME", help="as in cp1252 (default: UTF-8 or -16)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,12 @@ def test_a_damaged_image_is_named_and_left_out(cli, identity):
             result = cli("run", model, *inputs, *batch, "-o", "y.jsonl")
             rows = [json.loads(line) for line in Path("y.jsonl").read_text().splitlines()]
             assert [row["file"] for row in rows] == names
+    with tarfile.open("f.tar", "w") as archive:
+        for name in ("a.png", "b.png", "c.png"):
+            archive.add(f"f/{name}", name)
+    result = cli("run", model, "-i", "f.tar", "-o", "y.npy")
+    assert result.err == "onnxwalk: f.tar/b.png: not a supported image, or damaged; left out\n"
+    assert result.status == 1 and len(np.load("y.npy")) == 2
     result = cli("run", model, "-i", "f", "--json")
     damaged = "not a supported image, or damaged"
     assert json.loads(result.out)["damaged"] == {"f/b.png": damaged, "f/d.jpg": damaged}
