@@ -25,11 +25,12 @@ from onnxwalk.interpreter.cli._feeds import (
     fill_feeds,
     read_feeds,
 )
+from onnxwalk.interpreter.cli._parts import add_parts, is_of_parts, run_in_parts
 from onnxwalk.interpreter.cli._pixels import add_pixels
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.names import find_values, matches
+from onnxwalk.interpreter.names import find_outputs, find_values
 from onnxwalk.interpreter.rows.arrays import ConstantRows
 from onnxwalk.interpreter.rows.classes import Ranked, rank_outputs, read_labels
 from onnxwalk.interpreter.rows.feed import Feed
@@ -99,12 +100,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
         metavar="FILE",
         help="write outputs to .npz, .npy or .json, or a row for each sample to .csv, .tsv, .jsonl "
-        "or .parquet; - is standard output",
+        "or .parquet; - is standard output; a folder, such as out/, gets a file for each part",
     )
-    parser.add_argument("--format", choices=FORMATS, help="format of --output - (default: csv)")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="format of --output - (default: csv), or of parts"
+    )
     text = "return only these outputs, or those that match; else as for --tensor"
     add_repeated(parser, "--outputs", metavar="NAME,…", help=text)
     add_integer(parser, "--batch", "read and run N rows at a time")
@@ -140,11 +142,15 @@ def add_parser(commands: Any) -> None:
         help="don't run; print the most memory and time that the run could use",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_parts(parser)
     add_session(parser, execution=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
+    if is_of_parts(args):
+        return run_in_parts(args)
+    args.output = None if args.output is None else Path(args.output)
     for option, required in (
         ("shape", "random"),
         ("dim", "random"),
@@ -205,23 +211,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _names(session: Session, args: argparse.Namespace) -> list[str]:
     """The values to return: those of ``--outputs``, or all outputs, and those of ``--tensor``."""
-    outputs = [info.name for info in session.outputs]
-    chosen = [
-        name
-        for given in args.outputs
-        for text in ([given] if given in outputs else given.split(","))
-        for name in (
-            [text] * (text in outputs)
-            or [name for name in outputs if matches([name], [text])]
-            or find_values(session.model, session.graph, text, "--outputs")
-        )
-    ]
+    chosen = find_outputs(session.model, session.graph, args.outputs, "--outputs")
     inner = [
         name
         for text in args.tensor
         for name in find_values(session.model, session.graph, text, "--tensor")
     ]
-    return list(dict.fromkeys([*(chosen or outputs), *inner]))
+    return list(dict.fromkeys([*chosen, *inner]))
 
 
 def _check_damaged(feeds: dict[str, Feed]) -> None:
