@@ -223,7 +223,7 @@ def _time_runs(
     if job.threads > 1:
         for _ in range(_PHASES):
             for name in active:
-                time.sleep(_PAUSE)
+                time.sleep(min(_PAUSE, 10 * job.seconds))
                 end = time.perf_counter() + job.seconds / _PHASES
                 while time.perf_counter() < end:
                     samples[name].append(_time_run(runs[name])[1])

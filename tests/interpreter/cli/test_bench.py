@@ -59,10 +59,11 @@ def test_limits_and_the_way_of_a_run(cli, classifier):
     assert "max_tensor_bytes" in result.error
     result = cli("bench", classifier, *QUICK, "--max-nodes", "1")
     assert "max_nodes" in result.error
-    for options in (("--executor", "walk", "--threads", "2"), ("--no-optimize",)):
-        (result,) = bench(cli, classifier, *options, "--seconds", "0.01")["results"]
-        ours, theirs = result["engines"]["onnxwalk"], result["engines"]["onnxruntime"]
-        assert ours["process"] > 0 and theirs["agrees"]
+    options = ("--executor", "walk", "--threads", "2", "--against", "none")
+    (result,) = bench(cli, classifier, *options, "--seconds", "0.01")["results"]
+    assert result["engines"]["onnxwalk"]["process"] > 0
+    (result,) = bench(cli, classifier, "--no-optimize", *QUICK)["results"]
+    assert result["engines"]["onnxruntime"]["agrees"]
     assert "is short for" in cli("bench", classifier, "--no-optimize", "--executor", "walk").error
 
 
