@@ -69,6 +69,7 @@ class _Worker:
     pipe: Connection
     part: str | None = None
     heard: float = field(default_factory=time.monotonic)  # when it last said something
+    is_gone: bool = False  # nothing more will be heard
 
 
 class Pool:
@@ -155,7 +156,9 @@ class Pool:
         try:
             said = worker.pipe.recv()
         except (EOFError, OSError):
-            worker.process.join(_TICK)
+            worker.process.kill()  # if it isn't dead: without a pipe it is of no use
+            worker.process.join()
+            worker.is_gone = True
             return
         worker.heard = time.monotonic()
         if not isinstance(said, Rows):
@@ -165,7 +168,7 @@ class Pool:
     def _lost(self) -> Iterator[tuple[_Worker, str]]:
         """The workers that are dead, or are killed now because they hang, and why."""
         for worker in [*self._workers]:
-            if worker.process.exitcode is not None and not worker.pipe.poll():
+            if worker.is_gone:
                 yield worker, _describe(worker.process.exitcode)
             elif (
                 self._timeout is not None
