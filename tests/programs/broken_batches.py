@@ -169,9 +169,8 @@ class Trial:
         """Wait for the first worker, and then for a random while."""
         while process.poll() is None and not children(process.pid):
             time.sleep(_PRESSES)
-        with_luck = self.rng.expovariate(2.0)
         try:
-            process.wait(with_luck)
+            process.wait(self.rng.expovariate(6.0))
         except subprocess.TimeoutExpired:
             self.tally.faults += 1
 
