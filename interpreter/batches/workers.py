@@ -142,7 +142,8 @@ class Pool:
         with warnings.catch_warnings():
             # Python warns of threads that a fork leaves behind; BLAS's come back by themselves
             warnings.simplefilter("ignore", DeprecationWarning)
-            process.start()
+            with _interrupts_later():
+                process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))
 
@@ -180,6 +181,20 @@ class Pool:
                 yield worker, f"no batch was finished in {self._timeout:g} s"
 
 
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits until the ``with`` block is done; in a process that begins meanwhile until it
+    has said what is to come of it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _describe(status: int) -> str:
     """How a process ended."""
     if status >= 0:
@@ -194,6 +209,8 @@ def _describe(status: int) -> str:
 def _main(work: Work, pipe: Connection, parent: int) -> None:
     """A worker: parts come in, what became of them goes out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     _thread.start_new_thread(_end_if_orphan, (parent,))
     with contextlib.suppress(EOFError, OSError):
         while True:

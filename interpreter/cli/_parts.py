@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import add_integer, get_execution, positive_number
 from onnxwalk.interpreter.cli._feeds import get_table_options
@@ -81,8 +82,6 @@ def is_of_parts(args: argparse.Namespace) -> bool:
 
 def run_in_parts(args: argparse.Namespace) -> int:
     """Run the command; 1 if something was left out. Raises OnnxWalkError."""
-    from onnxwalk.interpreter.batches.parts import run_parts
-
     for option in _OF_ONE_RUN:
         if getattr(args, option) not in (None, False, []):
             flag = option.replace("_", "-")
@@ -92,6 +91,13 @@ def run_in_parts(args: argparse.Namespace) -> int:
     workers = args.workers or 1
     parts = _parts(args, workers)
     tally = Tally({part: size_of(Path(part)) for part in parts.names})
+    stopped = "onnxwalk: stopped; what is done is whole, --resume does the rest"
+    return interrupts.run(lambda: _run(args, parts, workers, tally), stopped)
+
+
+def _run(args: argparse.Namespace, parts: Parts, workers: int, tally: Tally) -> int:
+    from onnxwalk.interpreter.batches.parts import run_parts
+
     with _few_threads(args.threads or 1), status() as shown:
         for event in run_parts(
             parts,
