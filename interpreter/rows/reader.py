@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from onnxwalk.interpreter.cli import _images
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._json import load_json, parse_array, parse_literal
-from onnxwalk.interpreter.cli._pixels import Pixels, complete
-from onnxwalk.interpreter.cli._rows import (
+from onnxwalk.interpreter.display import count
+from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
+from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
+from onnxwalk.interpreter.rows import images
+from onnxwalk.interpreter.rows.arrays import (
     ArrayRows,
     ConstantRows,
     JoinedRows,
@@ -23,10 +23,10 @@ from onnxwalk.interpreter.cli._rows import (
     npz_members,
     open_npy,
 )
-from onnxwalk.interpreter.cli._show import count
-from onnxwalk.interpreter.cli._sources import Source, list_inputs, parse_source, spool_stdin
-from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
-from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.literals import load_json, parse_array, parse_literal
+from onnxwalk.interpreter.rows.pixels import Pixels, complete
+from onnxwalk.interpreter.rows.sources import Source, list_inputs, parse_source, spool_stdin
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.assign import (
     TableRows,
@@ -65,31 +65,40 @@ class Reader:
         self._read_already: set[tuple[str, Path, tuple[str, ...] | None]] = set()
 
     def read(self, texts: Sequence[str]) -> dict[str, Feed]:
+        """The feeds of ``--input`` by name. Raises InvalidInputError."""
         stdin = functools.cache(spool_stdin)
-        sources = [parse_source(text, self._feedable, stdin) for text in texts]
+        return self.read_sources([parse_source(text, self._feedable, stdin) for text in texts])
+
+    def read_sources(
+        self, sources: Sequence[Source], values: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Feed]:
+        """The feeds by name; ``values``: of further inputs, as those of literals. Raises
+        InvalidInputError."""
         parts: dict[str, list[Feed]] = {}
         for source in _join_images(sources):
             if source.literal is None:
                 for feed in self._read_files(source):
                     parts.setdefault(feed.info.name, []).append(feed)
         feeds = {name: _join(found) for name, found in parts.items()}
-        for source in sources:
-            if source.literal is not None:
-                feed = self._read_literal(source, feeds)
-                if feed.info.name in feeds:
-                    raise InvalidInputError(f"input '{feed.info.name}' was given twice")
-                feeds[feed.info.name] = feed
+        given = [(s.name or "", self._parse(s)) for s in sources if s.literal is not None]
+        for name, value in [*given, *(values or {}).items()]:
+            if name in feeds:
+                raise InvalidInputError(f"input '{name}' was given twice")
+            feeds[name] = self._from_value(self._feedable[name], value, feeds)
         return feeds
 
-    def _read_literal(self, source: Source, feeds: Mapping[str, Feed]) -> Feed:
-        """A feed of one value, for each row that the other inputs of the same length have."""
-        info = self._feedable[source.name or ""]
-        value = None if source.literal is None else parse_literal(info, source.literal)
+    def _parse(self, source: Source) -> np.ndarray:
+        """The value of a literal. Raises InvalidInputError."""
+        value = parse_literal(self._feedable[source.name or ""], source.literal or "")
         if value is None:
             raise InvalidInputError(
                 f"{source.name}={source.origin}: no such file, and no value such as 3, [1, 2] or "
                 "'\"text\"'"
             )
+        return value
+
+    def _from_value(self, info: TensorInfo, value: np.ndarray, feeds: Mapping[str, Feed]) -> Feed:
+        """A feed of one value, for each row that the other inputs of the same length have."""
         origin = "the command line"
         lengths = {feed.rows.length for feed in feeds.values() if _same_rows(info, feed.info)}
         length = lengths.pop() if len(lengths) == 1 else None
@@ -142,7 +151,7 @@ class Reader:
             return [_from_array(single or self._fail_unnamed(source), open_npy(path), origin)]
         raise InvalidInputError(
             f"{origin}: unknown file type; use .npy, .npz, .json, {_listed(SUFFIXES)}, an image "
-            f"({' '.join(sorted(_images.SUFFIXES))}) or a folder of images"
+            f"({' '.join(sorted(images.SUFFIXES))}) or a folder of images"
         )
 
     def _from_images(self, info: TensorInfo, source: Source) -> Feed:
@@ -151,11 +160,11 @@ class Reader:
         paths = [
             found
             for path in source.paths
-            for found in (_images.find_images(path) if path.is_dir() else [path])
+            for found in (images.find_images(path) if path.is_dir() else [path])
         ]
         damaged: dict[Path, str] = {}
         if self._skips_damaged and len(paths) > 1:
-            damaged = _images.find_damaged(paths)
+            damaged = images.find_damaged(paths)
             if len(damaged) == len(paths):
                 path, reason = next(iter(damaged.items()))
                 raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
@@ -164,7 +173,7 @@ class Reader:
         origin = source.origin if is_file else f"{count(len(paths), 'image')} in {source.origin}"
         dtype = declared_dtype(info) or np.dtype(np.float32)
         pixels = complete(self._pixels, self._session, info, dtype)
-        rows = _images.ImageRows(paths, info, pixels)
+        rows = images.ImageRows(paths, info, pixels)
         return Feed(info, rows, origin, [pixels.describe()], damaged=damaged)
 
     def _from_table(self, table: Table, source: Source) -> list[Feed]:
@@ -234,7 +243,7 @@ def _same_rows(info: TensorInfo, other: TensorInfo) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() in _images.SUFFIXES
+    return path.is_dir() or path.suffix.lower() in images.SUFFIXES
 
 
 def _listed(suffixes: Iterable[str]) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
+from onnxwalk.interpreter.rows.pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
