@@ -180,7 +180,9 @@ def _over_arrays(session: Session, rows: RowsOf, data: dict[str, Any], payload: 
     }
 
 
-def _blockwise(function: Callable[..., Any], meta: np.ndarray, *arguments: Any, **fixed: Any) -> Any:
+def _blockwise(
+    function: Callable[..., Any], meta: np.ndarray, *arguments: Any, **fixed: Any
+) -> Any:
     """An array of blocks (rows, …), all axes but the first in one piece and as long as meta's."""
     from dask import array
 
@@ -258,7 +260,9 @@ def _stacked(session: Session, rows: Sequence[Any]) -> dict[str, np.ndarray]:
     if not isinstance(rows[0], Mapping):
         if len(infos) != 1:
             listed = "; ".join(map(str, infos))
-            raise InvalidInputError(f"each row must be a dict with a value for each input: {listed}")
+            raise InvalidInputError(
+                f"each row must be a dict with a value for each input: {listed}"
+            )
         return {infos[0].name: _stack(infos[0], rows)}
     for info in infos:
         if not all(isinstance(row, Mapping) and info.name in row for row in rows):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import socket
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -39,9 +41,12 @@ def connect(scheduler: str, workers: int | None = None) -> Iterator[Any]:
         if scheduler == "local":
             # no page of diagnostics: it would need a port
             cluster = distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
             )
-        with _reached(distributed, cluster or scheduler, scheduler) as client:
+        with _quiet(), _reached(distributed, cluster or scheduler, scheduler) as client:
             check_workers(client)
             yield client
     finally:
@@ -50,17 +55,37 @@ def connect(scheduler: str, workers: int | None = None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Dask's own reports of lost connections: what they mean is said in one line."""
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@contextlib.contextmanager
 def _reached(distributed: Any, where: Any, name: str) -> Iterator[Any]:
     try:
+        if where is name:
+            _knock(name)
         client = distributed.Client(where, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InvalidInputError(
-            f"--scheduler {name}: not reached ({reason}); is it running, and is the address that "
-            "which it printed at its start, such as tcp://10.0.0.5:8786?"
+            f"--scheduler {name}: not reached ({reason or type(error).__name__}); is it running, "
+            "and is it the address that it printed when it started, such as tcp://10.0.0.5:8786?"
         ) from None
     with client:
         yield client
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError if nobody listens at an address: a client would try for long."""
+    host, port = require("distributed.comm").get_address_host_port(address, strict=True)
+    socket.create_connection((host, port), _PATIENCE).close()
 
 
 def check_workers(client: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import pickle
@@ -16,12 +15,13 @@ from typing import Any
 import numpy as np
 
 import onnxwalk
+from onnxwalk.interpreter.batches import cached_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import Session, load
 
-#: sessions that a worker keeps
+#: sessions that a worker keeps of models that are no files
 _KEPT = 4
-_sessions: OrderedDict[Any, Session] = OrderedDict()
+_sessions: OrderedDict[Reference, Session] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -50,29 +50,30 @@ class Reference:
         has other versions; and what ``load`` raises.
         """
         with _lock:  # threads of one worker share the session
+            self._check_versions()
+            if self.path is not None:
+                return self._from_file(self.path)
             if self not in _sessions:
-                self._check_versions()
-                _sessions[self] = self._load(content)
+                source = pickle.loads(content or b"")
+                is_session = isinstance(source, Session)
+                _sessions[self] = source if is_session else load(source, **dict(self.options))
                 while len(_sessions) > _KEPT:
                     _sessions.popitem(last=False)
             _sessions.move_to_end(self)
             return _sessions[self]
 
-    def _load(self, content: bytes | None) -> Session:
-        options = dict(self.options)
-        if self.path is None:
-            source = pickle.loads(content) if content else b""
-            return source if isinstance(source, Session) else load(source, **options)
-        if not os.path.exists(self.path):
+    def _from_file(self, path: str) -> Session:
+        if not os.path.exists(path):
             raise InvalidInputError(
-                f"{self.path}: not found by {here()}; put the model where every worker can read "
-                "it, or pass its content: Path(…).read_bytes()"
+                f"{path}: not found by {here()}; put the model where every worker can read it, or "
+                "pass its content"
             )
-        if digest_of_file(self.path) != self.digest:
+        loaded = cached_session(path, dict(self.options))
+        if loaded.sha256 != self.digest:
             raise InvalidInputError(
-                f"{self.path}: {here()} has another file there than the client; copy the client's"
+                f"{path}: {here()} has another file there than the client; copy the client's"
             )
-        return load(self.path, **options)
+        return loaded.session
 
     def _check_versions(self) -> None:
         found = versions()
@@ -97,24 +98,6 @@ def here() -> str:
         return f"process {os.getpid()}"
 
 
-def digest_of_file(path: str) -> str:
-    """SHA-256 of a file, kept as long as the file stays as it is. Raises InvalidInputError."""
-    try:
-        state = os.stat(path)
-        return _digest(path, state.st_mtime_ns, state.st_size)
-    except OSError as error:
-        raise InvalidInputError(f"{path}: can't be read: {error.strerror}") from error
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: str, changed: int, size: int) -> str:
-    found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
-
-
 def refer(model: Any, options: Mapping[str, Any]) -> tuple[Reference, bytes | None]:
     """A reference to a model, and the content that has to travel if it isn't a file.
 
@@ -126,12 +109,14 @@ def refer(model: Any, options: Mapping[str, Any]) -> tuple[Reference, bytes | No
     stamp = tuple(sorted(versions().items()))
     if isinstance(model, str | os.PathLike):
         path = str(Path(model).absolute())
-        return Reference(path, digest_of_file(path), chosen, stamp), None
+        return Reference(path, cached_session(path, options).sha256, chosen, stamp), None
     if hasattr(model, "SerializeToString"):
         model = model.SerializeToString()
     if isinstance(model, Session) and options:
         raise InvalidInputError(f"a Session has its options already: {', '.join(options)}")
     if not isinstance(model, bytes | Session):
-        raise InvalidInputError(f"model must be a path, bytes, a ModelProto or a Session: {model!r}")
+        raise InvalidInputError(
+            f"model must be a path, bytes, a ModelProto or a Session: {model!r}"
+        )
     content = pickle.dumps(model, protocol=5)
     return Reference(None, hashlib.sha256(content).hexdigest(), chosen, stamp), content
