@@ -14,7 +14,7 @@ from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.optional import require
 from onnxwalk.interpreter.session import Session
-from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
+from onnxwalk.interpreter.tables.convert import declared_dtype
 from onnxwalk.interpreter.tables.frames import feeds_of
 from onnxwalk.interpreter.tables.maps import as_columns
 from onnxwalk.interpreter.tables.writing import Rows

@@ -44,8 +44,7 @@ def run_parts(
     paths = [str(Path(part).absolute()) for part in parts]
     futures = client.map(work, paths, pure=False, retries=_RETRIES)
     names = {future.key: path for future, path in zip(futures, paths, strict=True)}
-    done = 0
-    for future in distributed.as_completed(futures, loop=client.loop):
+    for done, future in enumerate(distributed.as_completed(futures, loop=client.loop)):
         try:
             found = future.result()
         except distributed.KilledWorker:
@@ -58,7 +57,6 @@ def run_parts(
                 raise InvalidInputError(_lost(client, done, len(paths))) from None
         except Exception as error:  # whatever happened to a worker: the other parts go on
             found = Failed(names[future.key], f"{type(error).__name__}: {error}")
-        done += 1
         future.release()
         yield found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Weather:
     #: seconds until a dead worker is noticed
     notice: float = 0.0
 
+
+_FREE, _DONE, _LOST = range(3)  # kinds of events
 
 #: without faults; what a cluster is like; machines that may be taken away at any time
 CALM = Weather("equal machines, no failures")
@@ -174,19 +176,3 @@ class _Run:
             pace = self._rng.lognormal(0.0, self._weather.jitter, 4096)
             self._draws.extend(zip(np.asarray(life).tolist(), pace.tolist(), strict=True))
         return self._draws.popleft()
-
-
-_FREE, _DONE, _LOST = range(3)
-
-
-def mean_seconds(
-    rows: int, workers: int, size: int, costs: Costs, weather: Weather, seeds: range
-) -> float:
-    """Of several runs."""
-    found = [simulate(rows, workers, size, costs, weather, seed).seconds for seed in seeds]
-    return float(np.mean(found))
-
-
-def on_one_machine(costs: Costs) -> Costs:
-    """The same without a scheduler in the network."""
-    return replace(costs, dispatch=0.0)
