@@ -13,7 +13,6 @@ from onnxwalk.interpreter.errors import InvalidInputError, LimitError, OperatorE
 from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.runs import (
     Allocate,
-    NotJoinableError,
     Result,
     check_joinable,
     join,
@@ -70,8 +69,8 @@ def run_rows(
 ) -> Outcome:
     """Run all rows; ``skips``: leave those out that can't be read, or that the model rejects.
 
-    Raises InvalidInputError, also for outputs without a row for each row of the inputs, and what
-    ``Session.run`` raises.
+    Raises NotJoinableError for outputs without a row for each row of the inputs, InvalidInputError,
+    and what ``Session.run`` raises.
     """
     split = split_inputs(feeds, batch)
     total = next(iter(split.values())).rows.length or 0
@@ -79,28 +78,35 @@ def run_rows(
     unsplit = {name: feed.read() for name, feed in feeds.items() if name not in split}
     sources = {name: feed.rows.pieces(batch) for name, feed in split.items()}
     outcome = Outcome(Result({}), total)
-    try:
-        check_joinable(session, names, split, batch)
-        for start in range(0, max(total, 1), batch):
-            values = {name: next(source) for name, source in sources.items()}
-            places = np.arange(start, min(start + batch, total))
-            if skips:
-                outcome.damaged |= _damaged(split, places)
-                good = np.array([row not in outcome.damaged for row in places.tolist()], bool)
-                if not good.all():
-                    values = {name: value[good] for name, value in values.items()}
-                    places = places[good]
-                if not len(places) and total:
-                    continue
-            whole = len(places) == 1 or is_fixed or not skips
-            for at, outputs in _run(session, names, unsplit, values, places, whole, skips, outcome):
-                join(outcome.result.values, outputs, at, len(at), total, allocate)
-            tell(int(min(start + batch, total)), total)
-    except NotJoinableError as error:
-        raise InvalidInputError(
-            f"{error.reason}; a part needs that: choose others by --outputs"
-        ) from None
+    check_joinable(session, names, split, batch)
+    for start in range(0, max(total, 1), batch):
+        values = {name: next(source) for name, source in sources.items()}
+        places = np.arange(start, min(start + batch, total))
+        if skips:
+            outcome.damaged |= _damaged(split, places)
+            good = np.array([row not in outcome.damaged for row in places.tolist()], bool)
+            if not good.all():
+                values = {name: value[good] for name, value in values.items()}
+                places = places[good]
+            if not len(places) and total:
+                continue
+        whole = len(places) == 1 or is_fixed or not skips
+        for at, outputs in _run(session, names, unsplit, values, places, whole, skips, outcome):
+            join(outcome.result.values, outputs, at, len(at), total, allocate)
+        tell(int(min(start + batch, total)), total)
     return _without_damaged(outcome)
+
+
+def run_first(session: Session, names: Sequence[str], feeds: Mapping[str, Feed], batch: int) -> int:
+    """Run the first batch, and return the number of its rows. Raises as ``run_rows``."""
+    split = split_inputs(feeds, batch)
+    check_joinable(session, names, split, batch)
+    rows = min(next(iter(split.values())).rows.length or 0, batch)
+    values = {name: next(iter(feed.rows.pieces(batch))) for name, feed in split.items()}
+    values |= {name: feed.read() for name, feed in feeds.items() if name not in split}
+    outputs = run(session, names, values, Result({}))
+    join({}, outputs, slice(0, rows), rows, rows, np.empty)
+    return rows
 
 
 def _damaged(split: Mapping[str, Feed], places: np.ndarray) -> dict[int, str]:
