@@ -51,7 +51,7 @@ def run(
     """
     if not isinstance(batch, int) or batch < 1:
         raise InvalidInputError(f"batch must be a positive integer, not {batch!r}")
-    arrays = require("dask.array", "dask")
+    arrays = require("dask.array", "'onnxwalk[dask]'")
     if (client := current_client()) is not None:
         check_workers(client)
     if not isinstance(model, Session):

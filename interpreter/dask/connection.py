@@ -35,7 +35,7 @@ def connect(scheduler: str, workers: int | None = None) -> Iterator[Any]:
 
     Raises InvalidInputError if it isn't reached, or its workers aren't like this process.
     """
-    distributed = require("distributed", "onnxwalk[dask]")
+    distributed = require("distributed", "'onnxwalk[dask]'")
     cluster: Any = None
     try:
         if scheduler == "local":

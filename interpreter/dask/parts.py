@@ -2,82 +2,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from onnxwalk.interpreter.batches import Done, run_part
+from onnxwalk.interpreter.batches.parts import Parts
+from onnxwalk.interpreter.batches.workers import Event, Failed, Lost
+from onnxwalk.interpreter.dask.connection import connect
 from onnxwalk.interpreter.dask.reference import Reference, refer
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.optional import require
 
 #: how often a part is done again after an error that isn't about the part or the model
-_RETRIES = 3
+_RETRIES = 2
+_TICK = 1.0  # seconds between looks at whether a worker hangs
 
 
-@dataclass(frozen=True)
-class Failed:
-    """A part without results, and why."""
+class DaskPool:
+    """The workers of a scheduler, while it is entered, in place of ``batches.workers.Pool``.
 
-    part: str
-    why: str
-
-
-def run_parts(
-    client: Any,
-    model: str | Path,
-    parts: Sequence[str | Path],
-    out: str | Path,
-    arguments: Mapping[str, Any],
-) -> Iterator[Done | Failed]:
-    """Have the workers of a client run all parts; yields what became of each, as they end.
-
-    A part whose worker dies is done by another one. Model, parts and ``out`` are paths that all
-    workers have. ``arguments``: of ``run_part``.
-
-    Raises InvalidInputError for a model that can't be read, and when the scheduler is lost.
+    ``parts``: their model, their files and the folder of results are read and written by the
+    workers, at the same paths as here. A part whose worker dies is done by another one.
     """
-    distributed = require("distributed", "onnxwalk[dask]")
-    reference, _ = refer(Path(model).absolute(), arguments.get("load") or {})
-    work = _Work(reference, str(Path(out).absolute()), dict(arguments))
-    paths = [str(Path(part).absolute()) for part in parts]
-    futures = client.map(work, paths, pure=False, retries=_RETRIES)
-    names = {future.key: path for future, path in zip(futures, paths, strict=True)}
-    for done, future in enumerate(distributed.as_completed(futures, loop=client.loop)):
+
+    def __init__(
+        self,
+        parts: Parts,
+        scheduler: str,
+        workers: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """``scheduler``: see ``connect``. ``timeout``: the seconds after which a worker that
+        finishes no batch ends itself.
+
+        Raises InvalidInputError if Dask isn't installed, or the model isn't a file.
+        """
+        self._distributed = require("distributed", "'onnxwalk[dask]'")
+        if not isinstance(parts.model, str | os.PathLike):
+            raise InvalidInputError("with a Dask scheduler the model is a path that workers read")
+        options = dict(parts.options)
+        self._reference, _ = refer(parts.model, options.pop("load", None) or {})
+        self._work = Work(self._reference, str(parts.out.absolute()), options, timeout)
+        self._names = parts.names
+        self._scheduler, self._workers = scheduler, workers
+        self._exits = contextlib.ExitStack()
+
+    def __enter__(self) -> DaskPool:
+        self._client = self._exits.enter_context(connect(self._scheduler, self._workers))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the scheduler: it forgets what isn't done yet."""
+        self._exits.close()
+
+    def run(self, parts: Sequence[str]) -> Iterator[Event]:
+        """Do all parts, and tell what became of each as it ends.
+
+        Raises InvalidInputError when the scheduler is lost.
+        """
+        futures = self._client.map(
+            self._work,
+            [str(Path(part).absolute()) for part in parts],
+            [self._names[part] for part in parts],
+            pure=False,
+            retries=_RETRIES,
+        )
+        part_of = {future.key: part for future, part in zip(futures, parts, strict=True)}
+        ended = self._distributed.as_completed(futures, loop=self._client.loop)
+        for number, future in enumerate(ended):
+            yield self._outcome(future, part_of[future.key], number, len(parts))
+            future.release()
+
+    def _outcome(self, future: Any, part: str, number: int, total: int) -> Done | Lost | Failed:
         try:
             found = future.result()
-        except distributed.KilledWorker:
-            why = "its workers died, several times; perhaps it needs more memory than they have"
-            found = Failed(names[future.key], why)
-        except (distributed.FutureCancelledError, OSError, TimeoutError) as error:
-            if future.status == "error":  # on the worker
-                found = Failed(names[future.key], f"{type(error).__name__}: {error}")
-            else:
-                raise InvalidInputError(_lost(client, done, len(paths))) from None
-        except Exception as error:  # whatever happened to a worker: the other parts go on
-            found = Failed(names[future.key], f"{type(error).__name__}: {error}")
-        future.release()
-        yield found
+        except self._distributed.KilledWorker:
+            return Lost(part, "its workers died, as happens where memory is short", False)
+        except Exception as error:
+            if future.status != "error":  # it isn't the task's
+                raise InvalidInputError(
+                    f"--scheduler {self._scheduler}: the scheduler was lost after {number:,} of "
+                    f"{total:,} parts; start it and go on with --resume"
+                ) from None
+            return Failed(part, OnnxWalkError(f"{part}: {type(error).__name__}: {error}"))
+        if isinstance(found, Done):
+            return Done(
+                part, found.output, found.rows, found.damaged, found.seconds, found.was_done
+            )
+        return Failed(part, InvalidInputError(found))
 
 
-def _lost(client: Any, done: int, total: int) -> str:
-    where = getattr(getattr(client, "scheduler", None), "address", "the scheduler")
-    return (
-        f"{where}: the scheduler was lost after {done:,} of {total:,} parts; start it and run the "
-        "same again: what is done isn't done twice"
-    )
+class Work:
+    """What a task does: it travels with each, and is small. Returns the text of an error that
+    would be the same on another worker."""
 
+    def __init__(
+        self, reference: Reference, out: str, options: dict[str, Any], timeout: float | None
+    ) -> None:
+        self._reference, self._out, self._options = reference, out, options
+        self._timeout = timeout
 
-class _Work:
-    """What a task does. It travels with each, and is small."""
-
-    def __init__(self, reference: Reference, out: str, arguments: dict[str, Any]) -> None:
-        self._reference, self._out, self._arguments = reference, out, arguments
-
-    def __call__(self, part: str) -> Done | Failed:
+    def __call__(self, part: str, name: str) -> Done | str:
+        """Do one part."""
         try:
             self._reference.session()
-            return run_part(self._reference.path, part, self._out, **self._arguments)
-        except OnnxWalkError as error:  # it would be the same on another worker
-            return Failed(part, str(error))
+            with _watched(self._timeout) as tell:
+                return run_part(
+                    self._reference.path,
+                    part,
+                    self._out,
+                    name=name,
+                    load=dict(self._reference.options),
+                    tell=tell,
+                    **self._options,
+                )
+        except OnnxWalkError as error:
+            return str(error)
+
+
+@contextlib.contextmanager
+def _watched(timeout: float | None) -> Iterator[Any]:
+    """A function to call after each batch; if it isn't called for ``timeout`` seconds, this process
+    ends, and Dask gives its part to another worker."""
+    heard = time.monotonic()
+    over = threading.Event()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal heard
+        heard = time.monotonic()
+
+    def watch(most: float) -> None:
+        while not over.wait(min(_TICK, most / 4)):
+            if time.monotonic() - heard > most:
+                os._exit(1)
+
+    if timeout is not None:
+        threading.Thread(target=watch, args=(timeout,), daemon=True).start()
+    try:
+        yield tell
+    finally:
+        over.set()
