@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from onnxwalk.interpreter.batches.sizes import SECONDS_PER_DISPATCH, rows_per_part
 from onnxwalk.interpreter.dask.connection import check_workers, current_client
 from onnxwalk.interpreter.dask.reference import Reference, refer
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
@@ -37,6 +39,8 @@ def run(
 
     * a Dask array (rows, …), or a dict of one for each input: an array (rows, …) with the same
       chunks of rows, or a dict of them by name if there are several outputs;
+    * a NumPy array (rows, …), also one that is mapped: the same, in chunks of the size that
+      ``rows_per_part`` says, after two batches have been timed;
     * a Dask data frame, whose columns are assigned to inputs by name: a data frame with the same
       partitions and index, and a column for each element of the outputs;
     * a Dask bag of rows, each an array, a number, or a dict of one for each input: a bag with the
@@ -59,6 +63,8 @@ def run(
     reference, content = refer(model, options)
     session = reference.session(content)
     rows = RowsOf(reference, tuple(_names(session, outputs)), batch, isinstance(outputs, str))
+    if isinstance(data, np.ndarray):
+        data = _split(session, data, batch, client)
     if isinstance(data, arrays.Array):
         if len(session.inputs) != 1:
             raise InvalidInputError(_dict_expected(session))
@@ -70,9 +76,34 @@ def run(
     if hasattr(data, "map_partitions"):
         return _over_bag(rows, data, _payload(content))
     raise InvalidInputError(
-        f"data must be a Dask array, bag or data frame, or a dict of arrays, not a "
+        f"data must be a Dask array, bag or data frame, a dict of arrays, or a NumPy array, not a "
         f"{type(data).__name__}"
     )
+
+
+def _split(session: Session, data: np.ndarray, batch: int, client: Any) -> Any:
+    """An array in memory, or a mapped one, as a Dask array whose chunks are of a good size.
+
+    Raises InvalidInputError if it has no rows, and what ``Session.run`` raises.
+    """
+    from dask import array, system
+
+    if not data.ndim or not len(data):
+        raise InvalidInputError(f"data has no rows: its shape is {data.shape}")
+    if len(session.inputs) != 1:
+        raise InvalidInputError(_dict_expected(session))
+    feeds = {session.inputs[0].name: data[:batch]}
+    session.run(None, feeds)  # binds the plan
+    begun = time.perf_counter()
+    session.run(None, feeds)
+    seconds = max(time.perf_counter() - begun, 1e-9) / len(feeds[session.inputs[0].name])
+    if client is None:
+        size = rows_per_part(len(data), system.CPU_COUNT, seconds)
+    else:
+        workers = max(1, sum(client.nthreads().values()))
+        dispatch = SECONDS_PER_DISPATCH
+        size = rows_per_part(len(data), workers, seconds, seconds_per_dispatch=dispatch)
+    return array.from_array(data, chunks=(size, *data.shape[1:]))
 
 
 class RowsOf:
