@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from onnxwalk.ops.fast.calls import clip, scalar
+from onnxwalk.ops.shared.products import times
 
 #: scratch(shape, dtype): memory that nothing else uses during a run
 Scratch: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
@@ -52,7 +53,7 @@ def single_rnn(
     (h,) = states
     weights, gates = w_h[0, 0], np.empty_like(h)
     rows = scratch((steps + 1, h.size), h.dtype)
-    places = [(row.dot, after) for row, after in itertools.pairwise(rows)]
+    places = [(times(row, weights), after) for row, after in itertools.pairwise(rows)]
     add, activate = np.add, rnn_activation(relu, h.dtype)
 
     def run(projections: Sequence[np.ndarray], first: int) -> None:
@@ -92,7 +93,7 @@ def single_lstm(
 
     parts = [of_turn(*turns), of_turn(*turns[::-1])]
     places = [
-        (row.dot, after, *part)
+        (times(row, weights), after, *part)
         for (row, after), part in zip(
             itertools.pairwise(rows), itertools.cycle(parts), strict=False
         )
@@ -146,7 +147,7 @@ def single_gru(
     lines = scratch((steps + 1, front + 3 * size), h.dtype)
     rows = lines[:, front:].reshape(steps + 1, 3, size)  # h, n, z·(h - n) of each step
     places = [
-        (line[front - (b_n is not None) : front + size].dot, *row, row, after[0])
+        (times(line[front - (b_n is not None) : front + size], weights), *row, row, after[0])
         for line, (row, after) in zip(lines, itertools.pairwise(rows), strict=False)
     ]
     third = _halves(3, h.dtype)
