@@ -14,7 +14,6 @@ from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_integer,
     add_repeated,
-    check_folder,
     non_negative_number,
     positive_number,
 )
@@ -30,7 +29,7 @@ from onnxwalk.interpreter.cli._training import (
     read_labels,
 )
 from onnxwalk.interpreter.errors import InvalidInputError, NotFiniteError
-from onnxwalk.interpreter.files import check_writable, write_file
+from onnxwalk.interpreter.files import check_folder, check_writable, write_file
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names
 from onnxwalk.interpreter.training import (
