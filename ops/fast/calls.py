@@ -2,15 +2,70 @@
 
 from __future__ import annotations
 
+import functools
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.shared.products import has_blas
+
 try:  # the ufunc behind np.clip: a third of its time for small arrays, and faster than np.maximum
     from numpy._core.umath import clip  # type: ignore[attr-defined]
 except ImportError:
     clip = np.clip  # type: ignore[assignment]
+
+_plain_clip = clip
+
+
+def _median_time(call: Callable[[], Any]) -> float:
+    times = []
+    for _ in range(9):
+        begun = time.perf_counter_ns()
+        call()
+        times.append(time.perf_counter_ns() - begun)
+    return sorted(times)[4]
+
+
+@functools.cache
+def _branches_are_slow() -> bool:
+    """Whether clip takes longer than maximum and minimum. Without vector instructions it branches
+    for each number, and so does fmax: in Pyodide 5 ns where a number's sign can't be foreseen,
+    against 1.1 each. Measured once, where there is no BLAS; such builds may lack both."""
+    x = np.sin(np.arange(4096, dtype=np.float32) ** 2)
+    out, (low, high) = np.empty_like(x), (scalar(value, x.dtype) for value in (0, 0.5))
+
+    def by_bounds() -> None:
+        np.maximum(x, low, out)
+        np.minimum(out, high, out)
+
+    return _median_time(lambda: _plain_clip(x, low, high, out)) > _median_time(by_bounds)
+
+
+def _clip(x: np.ndarray, lowest: np.ndarray, highest: np.ndarray, out: np.ndarray) -> None:
+    if not _branches_are_slow():
+        _plain_clip(x, lowest, highest, out)
+        return
+    np.maximum(x, lowest, out)
+    if highest.item() != np.inf:
+        np.minimum(out, highest, out)
+
+
+def _fmax(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """fmax by maximum, in which a NaN shows in the sum: infinities may give one, too."""
+    apart = not (np.may_share_memory(a, out) or np.may_share_memory(b, out))
+    if apart and _branches_are_slow():
+        np.maximum(a, b, out)
+        total = np.add.reduce(out, axis=None)
+        if total == total:
+            return
+    np.fmax(a, b, out)
+
+
+if not has_blas:
+    clip = _clip  # type: ignore[assignment]
 
 try:  # np.einsum without its search for a contraction order
     from numpy._core.multiarray import c_einsum
@@ -46,7 +101,7 @@ def maximum_into(out: np.ndarray) -> partial[Any]:
 
 def largest_number_into(out: np.ndarray) -> partial[Any]:
     """fmax(a, b), which passes over NaN, that writes to ``out``."""
-    return partial(np.fmax, out=out)
+    return partial(np.fmax if has_blas else _fmax, out=out)
 
 
 def minimum_into(out: np.ndarray) -> partial[Any]:

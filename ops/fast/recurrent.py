@@ -328,13 +328,12 @@ class SequenceLoop:
                     return functools.partial(
                         products.times(h, wide), wide, places[chosen].reshape(-1)
                     )
-                if products.has_blas:
+                if not products.is_faster_joined(directions, n, hidden, len(w_h[chosen])):
                     rows = h.reshape(1, n, directions, hidden).transpose(0, 2, 1, 3)
                     return functools.partial(np.matmul, rows, w_h[chosen], places[chosen])
                 return product_by_direction(h, chosen)
 
             def product_by_direction(h: np.ndarray, chosen: slice) -> Callable[[], Any]:
-                """Without BLAS products of all gates take less, and the copy hardly anything."""
                 rows, into = h.reshape(n, directions, hidden), places[chosen]
                 of_all = np.empty((directions, n, len(into), hidden), h.dtype)
                 calls = []

@@ -56,9 +56,14 @@ def _was_built_with_blas() -> bool:
 has_blas: bool = _was_built_with_blas()
 
 
+#: multiplications below which there is more to lose by looking for a form than to gain
+_FEW = 1 << 14
+
+
 def _matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> Any:
     """As numpy.matmul."""
-    if not _is_plain(a, b) or not _fit(a, b):
+    work = a.size * (b.shape[-1] if b.ndim > 1 else 1)
+    if work < _FEW or not _is_plain(a, b) or not _fit(a, b):
         return np.matmul(a, b, out)
     if out is None:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -114,6 +119,17 @@ def times(row: np.ndarray, b: np.ndarray) -> Callable[..., Any]:
     if has_blas or not _is_plain(row, b) or not _choose(1, 1, *b.shape, runs, _runs(b), runs):
         return row.dot
     return partial(_einsum_row, row)
+
+
+def is_faster_joined(directions: int, rows: int, hidden: int, gates: int) -> bool:
+    """Whether ``gates`` products (directions, rows, hidden) @ (directions, hidden, hidden) by one
+    matmul take longer than one einsum for each direction, and a copy of its results."""
+    if has_blas:
+        return False
+    ns, work = speed(), rows * hidden * gates * hidden
+    each = ns.einsum_call + ns.einsum_loop * rows * hidden + ns.einsum * work
+    copy = ns.copy_call + ns.copy * directions * rows * gates * hidden
+    return directions * each + copy < _time_of_matmul(directions * work, hidden)
 
 
 def _einsum_row(row: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
@@ -273,9 +289,13 @@ def _choose(
         "i": every + ns.einsum_loop * k * n + copies((a_runs[0], m * k), (y_runs[0], m * n)),
     }
     best = min(costs, key=lambda axis: costs[axis])
+    return best if count * costs[best] < _time_of_matmul(count * work, k) else ""
+
+
+def _time_of_matmul(work: int, k: int) -> float:
+    ns = speed()
     length = min(max(k - _SHORT, 0) / (_LONG - _SHORT), 1)
-    rate = ns.matmul_short + (ns.matmul_long - ns.matmul_short) * length
-    return best if count * costs[best] < ns.matmul_call + count * rate * work else ""
+    return ns.matmul_call + work * (ns.matmul_short + (ns.matmul_long - ns.matmul_short) * length)
 
 
 def _by_einsum(

@@ -8,18 +8,28 @@ import numpy as np
 import pytest
 
 from onnxwalk.ops import registry
+from onnxwalk.ops.ai_onnx.conv import prepare_conv
+from onnxwalk.ops.ai_onnx.recurrent import prepare_gru, prepare_lstm, prepare_rnn
 from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast import winograd
 from onnxwalk.ops.shared import products
+from tests.support.bound import run_bound
 from tests.support.harness import all_cases, assert_same, run_directly, run_onnxwalk
 
 #: the axis of einsum's inner loop; "" is matmul
 FORMS = ("i", "j", "k", "")
 
 
+IN_PYODIDE = products.Speed(1000, 0.5, 1.2, 2500, 6, 0.36)
+
+
 def force(monkeypatch, form=None):
     """As if NumPy had been built without BLAS; with every product in one form, or as measured."""
     monkeypatch.setattr(products, "has_blas", False)
     monkeypatch.setattr(products, "matmul", products._matmul)
+    monkeypatch.setattr(products, "_FEW", 0)
+    monkeypatch.setattr(products, "speed", lambda: IN_PYODIDE)
+    products._choose.cache_clear()
     if form is not None:
         monkeypatch.setattr(products, "_choose", lambda *shapes: form)
 
@@ -109,16 +119,13 @@ def test_what_is_not_float_is_left_to_matmul(monkeypatch):
 
 def test_the_quickest_form_follows_from_measured_times(monkeypatch):
     force(monkeypatch)
-    products._choose.cache_clear()
-    in_pyodide = products.Speed(1000, 0.5, 1.2, 2500, 6, 0.36)
-    monkeypatch.setattr(products, "speed", lambda: in_pyodide)
     last, first = (False, True), (True, False)
     assert products._choose(1, 98, 96, 576, last, last, last) == "j"  # rows of 576
     assert products._choose(1, 98, 576, 96, last, first, last) == "k"  # sums of 576
     assert products._choose(1, 1024, 28, 32, first, last, last) == "i"  # columns of 1024
     assert products._choose(1, 1, 16, 16, last, last, last) == ""  # too small
     assert products._choose(1000, 2, 2, 2, last, last, last) == ""
-    products._choose.cache_clear()
+    assert products.is_faster_joined(2, 8, 64, 4) and not products.is_faster_joined(2, 1, 64, 1)
 
 
 def test_speeds_are_measured_in_a_few_milliseconds():
@@ -164,3 +171,40 @@ def test_all_cases_of_products_pass_without_blas(monkeypatch):
             assert_same(run_directly(case), expected, **near)
             if not any(map(callable, case.attributes.values())):
                 assert_same(run_onnxwalk(case, constants_from=1), expected, **near)
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 12, 12), (3, 32, 9, 7), (2, 48, 16, 16)])
+@pytest.mark.parametrize("tile", [2, 4])
+def test_winograd_by_halves_is_winograd(monkeypatch, shape, tile):
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(s, np.float32) for s in (shape, (64, shape[1], 3, 3), 64))
+    monkeypatch.setattr(winograd, "best_tile", lambda *given: tile)
+    (expected,) = run_bound(prepare_conv(w, b, pads=[1, 1, 1, 1]).bind, [x])
+    force(monkeypatch)
+    calls = []
+    halves = winograd._halves
+    monkeypatch.setattr(winograd, "_halves", lambda *given: calls.append(1) or halves(*given))
+    (found,) = run_bound(prepare_conv(w, b, pads=[1, 1, 1, 1]).bind, [x])
+    assert calls
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("batch", [1, 3, 20])
+@pytest.mark.parametrize(
+    ("prepare", "gates"), [(prepare_rnn, 1), (prepare_lstm, 4), (prepare_gru, 3)]
+)
+def test_recurrent_layers_without_blas(monkeypatch, direction, batch, prepare, gates):
+    rng = np.random.default_rng(0)
+    ways, hidden = 2 if direction == "bidirectional" else 1, 32
+    x = rng.standard_normal((7, batch, 20), np.float32)
+    w, r = (rng.standard_normal((ways, gates * hidden, k), np.float32) / 5 for k in (20, hidden))
+    b = rng.standard_normal((ways, 2 * gates * hidden), np.float32)
+    lengths = rng.integers(1, 8, batch).astype(np.int32)
+    for given in ([x], [x, lengths]):
+        expected = run_bound(prepare(w, r, b, direction=direction).bind, given)
+        with monkeypatch.context() as patch:
+            force(patch)
+            found = run_bound(prepare(w, r, b, direction=direction).bind, given)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
