@@ -38,8 +38,8 @@ def _branches_are_slow() -> bool:
     out, (low, high) = np.empty_like(x), (scalar(value, x.dtype) for value in (0, 0.5))
 
     def by_bounds() -> None:
-        np.maximum(x, low, out)
-        np.minimum(out, high, out)
+        np.maximum(x, low, out=out)
+        np.minimum(out, high, out=out)
 
     return _median_time(lambda: _plain_clip(x, low, high, out)) > _median_time(by_bounds)
 
@@ -48,20 +48,20 @@ def _clip(x: np.ndarray, lowest: np.ndarray, highest: np.ndarray, out: np.ndarra
     if not _branches_are_slow():
         _plain_clip(x, lowest, highest, out)
         return
-    np.maximum(x, lowest, out)
+    np.maximum(x, lowest, out=out)
     if highest.item() != np.inf:
-        np.minimum(out, highest, out)
+        np.minimum(out, highest, out=out)
 
 
 def _fmax(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """fmax by maximum, in which a NaN shows in the sum: infinities may give one, too."""
     apart = not (np.may_share_memory(a, out) or np.may_share_memory(b, out))
     if apart and _branches_are_slow():
-        np.maximum(a, b, out)
+        np.maximum(a, b, out=out)
         total = np.add.reduce(out, axis=None)
         if total == total:
             return
-    np.fmax(a, b, out)
+    np.fmax(a, b, out=out)
 
 
 if not has_blas:
