@@ -5,8 +5,8 @@
     out/.onnxwalk/parts/a.parquet.json  the part that out/a.parquet was made of, and its size
     out/.onnxwalk/work/…                files that are being written
 
-A part's record is taken away before its file is replaced and written after, so that a file with a
-record that fits is whole, at whatever moment a process is killed.
+A part's record says "of no file" before its file is replaced and of which one after, so that a file
+with a record that fits is whole, at whatever moment a process is killed.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Facts:
         for name in sorted({*self.options, *other.options}):
             here, there = self.options.get(name), other.options.get(name)
             if here != there:
-                found.append(f"{name} {_shown(there)}, and not {_shown(here)}")
+                found.append(f"{name} {_shown(there)} (now {_shown(here)})")
         for name in sorted({*self.versions, *other.versions}):
             here, there = self.versions.get(name), other.versions.get(name)
             if here != there:
-                found.append(f"{name} {there}, and not {here}")
+                found.append(f"{name} {there} (now {here})")
         return found
 
 
@@ -125,17 +125,46 @@ class Folder:
             known = self.facts() or facts  # another process may have been first
         if differences := facts.differences(known):
             raise InvalidInputError(
-                f"{self.path}: the results there are of {'; '.join(differences)}; choose another "
-                "folder, or begin anew with --restart"
+                f"{self.path}: the results there were made with {'; '.join(differences)}; choose "
+                "another folder, or begin anew with --restart"
             )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """No other program that asks for this on this machine uses the folder meanwhile.
+
+        Raises InvalidInputError if one does. A child process hasn't the lock of its parent.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with translate_os_errors(self.path):
+            self.hidden.mkdir(parents=True, exist_ok=True)
+            (self.hidden / "lock").touch()
+        with open(self.hidden / "lock", "r+b") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InvalidInputError(
+                    f"{self.path}: another run writes there; wait for it, or choose another folder"
+                ) from None
+            yield
 
     def clear(self) -> None:
         """Forget what is done, and take the results away that are known to be of a run."""
-        for record in self._records():
-            name = record.relative_to(self.hidden / "parts").as_posix().removesuffix(".json")
+        for name in self.names():
             with contextlib.suppress(FileNotFoundError):
                 (self.path / name).unlink()
-        shutil.rmtree(self.hidden, ignore_errors=True)
+        for known in (self.hidden / "parts", self.hidden / "work"):
+            shutil.rmtree(known, ignore_errors=True)
+        self._run.unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """The files of results that are recorded."""
+        parts = self.hidden / "parts"
+        return [r.relative_to(parts).as_posix().removesuffix(".json") for r in self._records()]
 
     def _records(self) -> list[Path]:
         return sorted((self.hidden / "parts").rglob("*.json"))
@@ -185,10 +214,9 @@ class Folder:
         with translate_os_errors(target):
             place.parent.mkdir(parents=True, exist_ok=True)
             target.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)
+            _write(place, asdict(replace(record, output="")), made.parent)
             os.replace(made, target)
-            record = replace(record, output=identify(target))
-            _write(place, asdict(record), made.parent)
+            _write(place, asdict(replace(record, output=identify(target))), made.parent)
 
 
 def _write(path: Path, content: Any, work: Path) -> None:

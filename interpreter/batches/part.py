@@ -15,7 +15,7 @@ import numpy as np
 import onnxwalk
 from onnxwalk.interpreter.batches.folder import Facts, Folder, Record, identify
 from onnxwalk.interpreter.batches.sessions import Loaded, cached_session
-from onnxwalk.interpreter.batches.steps import Outcome, default_batch, run_rows
+from onnxwalk.interpreter.batches.steps import Outcome, default_batch, run_first, run_rows
 from onnxwalk.interpreter.errors import InvalidInputError, LimitError, OnnxWalkError
 from onnxwalk.interpreter.files import as_path, translate_os_errors
 from onnxwalk.interpreter.rows.archives import SUFFIXES as ARCHIVES
@@ -29,6 +29,7 @@ from onnxwalk.interpreter.rows.pixels import Pixels
 from onnxwalk.interpreter.rows.reader import Reader
 from onnxwalk.interpreter.rows.runs import Allocate, NotJoinableError
 from onnxwalk.interpreter.rows.sources import Source
+from onnxwalk.interpreter.rows.texts import read_texts
 from onnxwalk.interpreter.rows.zarrs import is_zarr
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
@@ -37,6 +38,7 @@ from onnxwalk.interpreter.tables.options import Options
 from onnxwalk.interpreter.tables.table import EmptyTableError
 from onnxwalk.interpreter.text import class_names
 
+_FREE = ("limits", "threads")  # of the arguments of ``load``: results don't depend on them
 _FORMATS = tuple(name for name in FORMATS if name != "json")  # a row for each row
 
 
@@ -62,18 +64,22 @@ def run_part(
     part: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    name: str | None = None,
     format: str | None = None,
     outputs: Sequence[str] | None = None,
     batch: int | None = None,
     input: str | None = None,
     columns: Sequence[str] | None = None,
     values: Mapping[str, Any] | None = None,
+    text: bool = False,
+    column: str | None = None,
     tables: Options | None = None,
     pixels: Pixels | None = None,
     labels: Sequence[str] | None = None,
     top: int | None = None,
     on_error: str = "stop",
     resume: bool = True,
+    dry_run: bool = False,
     load: Mapping[str, Any] | None = None,
     tell: Callable[[int, int], object] = lambda done, total: None,
 ) -> Done:
@@ -83,9 +89,12 @@ def run_part(
 
     ``part``: .npy, .npz, .csv, .tsv, .jsonl, .parquet, Zarr, or a folder or .tar of pictures.
     ``input``: which input it is for; ``columns``: which of its columns are. Without these it is
-    found out, as by ``onnxwalk run``. ``values``: of other inputs, the same for all rows.
+    found out, as by ``onnxwalk run``. ``values``: of other inputs, the same for all rows. ``text``:
+    the part is one of texts, for a model with a vocabulary: a table, of which ``column`` is read,
+    or lines.
 
-    ``out``: a file, or a folder, in which it gets the part's name. It is there whole or not at all.
+    ``out``: a file, or a folder, in which it gets ``name``, or else the part's. It is there whole
+    or not at all.
     ``format``: .npy, .npz, .csv, .tsv, .jsonl or .parquet, without the dot; without it as ``out``
     says, or the part. ``outputs``: the names of those to write; all of them by default. They must
     have a row for each row of the inputs. ``labels`` and ``top``: as for ``onnxwalk run``.
@@ -99,7 +108,8 @@ def run_part(
     in the result. Tables have the number of each row, which .npz files then get as "row".
 
     ``resume``: leave a part alone whose results are there already, of the same content. What the
-    results of a folder are made by is noted in it, in .onnxwalk.
+    results of a folder are made by is noted in it, in .onnxwalk. ``dry_run``: run the first batch
+    only and write no results, to see whether all fits.
 
     Raises InvalidInputError, and what ``load`` and ``Session.run`` raise, with the part's name.
     """
@@ -112,6 +122,7 @@ def run_part(
             input,
             None if columns is None else list(columns),
             dict(values or {}),
+            (text, column),
             tables or Options(),
             pixels or Pixels(),
         ),
@@ -121,8 +132,8 @@ def run_part(
         on_error == "skip",
         {} if load is None else dict(load),
     )
-    folder, name = place_of(source, target, format, job.names)
-    return job.run(source, folder, name, batch, resume, tell)
+    folder, own = place_of(source, target, format, job.names)
+    return job.run(source, folder, name or own, batch, resume, dry_run, tell)
 
 
 def place_of(
@@ -169,6 +180,7 @@ class _Reading:
     input: str | None
     columns: list[str] | None
     values: dict[str, Any]
+    texts: tuple[bool, str | None]  # whether it is texts, and the column of them
     tables: Options
     pixels: Pixels
 
@@ -180,6 +192,10 @@ class _Reading:
                 raise InvalidInputError(f"no input named '{name}'; known: {', '.join(known)}")
         if not part.exists():
             raise InvalidInputError(f"{part}: no such file")
+        is_text, column = self.texts
+        if is_text:
+            name = "" if self.input is None else f"{self.input}="
+            return read_texts(session, [], [f"{name}{part}"], column, self.tables)
         reader = Reader(session, self.pixels, self.tables, is_tolerant=tolerant)
         sources = [Source(self.input, [part], str(part), self.columns)]
         literals = {n: parse_array(known[n], v, f"value of {n}") for n, v in self.values.items()}
@@ -233,13 +249,14 @@ class _Job:
             "outputs": self.names,
             "input": self.reading.input,
             "columns": self.reading.columns,
+            "text": self.reading.texts[1] or self.reading.texts[0] or None,
             "values": {n: np.asarray(v).tolist() for n, v in self.reading.values.items()} or None,
             "tables": _given(asdict(self.reading.tables), asdict(Options())),
             "pixels": _given(asdict(self.reading.pixels), asdict(Pixels())),
             "labels": self.labels,
             "top": self.top,
             "on_error": "skip" if self.skips else "stop",
-            "load": {n: str(v) for n, v in self.load.items() if n != "limits"} or None,
+            "load": {n: str(v) for n, v in self.load.items() if n not in _FREE} or None,
         }
         versions = {"onnxwalk": onnxwalk.__version__, "NumPy": np.__version__}
         stored = json.loads(json.dumps({k: v for k, v in options.items() if v is not None}))
@@ -252,6 +269,7 @@ class _Job:
         name: str,
         batch: int | None,
         resume: bool,
+        dry_run: bool,
         tell: Callable[[int, int], object],
     ) -> Done:
         """See ``run_part``."""
@@ -272,13 +290,15 @@ class _Job:
             made = work / Path(name).name
             try:
                 identity = _identify(part)
-                record = self._make(part, folder.path / name, made, identity, batch, tell)
+                record = self._make(part, folder.path / name, made, identity, batch, dry_run, tell)
                 if _identify(part) != identity:
                     raise _DamagedPart(InvalidInputError(f"{part}: changed while it was read"))
             except _DamagedPart as error:
                 if not self.skips:
                     raise error.why from None
                 return Done(str(part), None, damaged={"": str(error.why)})
+            if dry_run:
+                return Done(str(part), None, record.rows)
             folder.put(made, name, record)
         return Done(str(part), output, record.rows, record.damaged, time.perf_counter() - begun)
 
@@ -289,9 +309,10 @@ class _Job:
         made: Path,
         identity: str,
         batch: int | None,
+        dry_run: bool,
         tell: Callable[[int, int], object],
     ) -> Record:
-        """Write the file ``made``, which will be ``target``."""
+        """Write the file ``made``, which will be ``target``; nothing if it is a ``dry_run``."""
         session = self.loaded.session
         infos = [info for info in session.outputs if info.name in self.names]
         with translate_os_errors(target):
@@ -301,6 +322,8 @@ class _Job:
         try:
             feeds = self.reading.feeds(session, part, self.skips)
             rows = batch or default_batch(session)
+            if dry_run:
+                return Record(identity, "", run_first(session, self.names, feeds, rows))
             outcome = run_rows(
                 session, self.names, feeds, rows, _named(file, target), skips=self.skips, tell=tell
             )

@@ -97,6 +97,18 @@ def run_rows(
     return _without_damaged(outcome)
 
 
+def run_first(session: Session, names: Sequence[str], feeds: Mapping[str, Feed], batch: int) -> int:
+    """Run the first batch, and return the number of its rows. Raises as ``run_rows``."""
+    split = split_inputs(feeds, batch)
+    check_joinable(session, names, split, batch)
+    rows = min(next(iter(split.values())).rows.length or 0, batch)
+    values = {name: next(iter(feed.rows.pieces(batch))) for name, feed in split.items()}
+    values |= {name: feed.read() for name, feed in feeds.items() if name not in split}
+    outputs = run(session, names, values, Result({}))
+    join({}, outputs, slice(0, rows), rows, rows, np.empty)
+    return rows
+
+
 def _damaged(split: Mapping[str, Feed], places: np.ndarray) -> dict[int, str]:
     """The rows among ``places`` that couldn't be read, and why."""
     found: dict[int, str] = {}

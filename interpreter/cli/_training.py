@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli._progress import Bar
-from onnxwalk.interpreter.cli._texts import read_lines
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.rows.arrays import npz_members, open_npy
 from onnxwalk.interpreter.rows.images import find_images
+from onnxwalk.interpreter.rows.texts import read_lines
 from onnxwalk.interpreter.training import Callback
 
 

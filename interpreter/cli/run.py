@@ -25,6 +25,7 @@ from onnxwalk.interpreter.cli._feeds import (
     fill_feeds,
     read_feeds,
 )
+from onnxwalk.interpreter.cli._parts import add_parts, is_of_parts, run_in_parts
 from onnxwalk.interpreter.cli._pixels import add_pixels
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
@@ -99,12 +100,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
         metavar="FILE",
         help="write outputs to .npz, .npy or .json, or a row for each sample to .csv, .tsv, .jsonl "
-        "or .parquet; - is standard output",
+        "or .parquet; - is standard output; a folder, such as out/, gets a file for each part",
     )
-    parser.add_argument("--format", choices=FORMATS, help="format of --output - (default: csv)")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="format of --output - (default: csv), or of parts"
+    )
     text = "return only these outputs"
     add_repeated(parser, "--outputs", metavar="NAME,…", help=text)
     add_integer(parser, "--batch", "read and run N rows at a time")
@@ -140,11 +142,15 @@ def add_parser(commands: Any) -> None:
         help="don't run; print the most memory and time that the run could use",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_parts(parser)
     add_session(parser, execution=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
+    if is_of_parts(args):
+        return run_in_parts(args)
+    args.output = None if args.output is None else Path(args.output)
     for option, required in (
         ("shape", "random"),
         ("dim", "random"),

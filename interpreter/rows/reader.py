@@ -87,22 +87,16 @@ class Reader:
                 for feed in self._read_files(source):
                     parts.setdefault(feed.info.name, []).append(feed)
         feeds = {name: _join(found) for name, found in parts.items()}
-        given = [(s.name or "", self._parse(s)) for s in sources if s.literal is not None]
+        given = [
+            (s.name or "", read_literal(self._feedable[s.name or ""], s))
+            for s in sources
+            if s.literal is not None
+        ]
         for name, value in [*given, *(values or {}).items()]:
             if name in feeds:
                 raise InvalidInputError(f"input '{name}' was given twice")
             feeds[name] = self._from_value(self._feedable[name], value, feeds)
         return feeds
-
-    def _parse(self, source: Source) -> np.ndarray:
-        """The value of a literal. Raises InvalidInputError."""
-        value = parse_literal(self._feedable[source.name or ""], source.literal or "")
-        if value is None:
-            raise InvalidInputError(
-                f"{source.name}={source.origin}: no such file, and no value such as 3, [1, 2] or "
-                "'\"text\"'"
-            )
-        return value
 
     def _from_value(self, info: TensorInfo, value: np.ndarray, feeds: Mapping[str, Feed]) -> Feed:
         """A feed of one value, for each row that the other inputs of the same length have."""
@@ -252,6 +246,17 @@ class Reader:
                 f"{origin}: '{unknown[0]}' is not an input; {list_inputs(self._feedable.values())}"
             )
         return dict(contents)
+
+
+def read_literal(info: TensorInfo, source: Source) -> np.ndarray:
+    """The value of a literal, for an input. Raises InvalidInputError."""
+    value = parse_literal(info, source.literal or "")
+    if value is None:
+        raise InvalidInputError(
+            f"{source.name}={source.origin}: no such file, and no value such as 3, [1, 2] or "
+            "'\"text\"'"
+        )
+    return value
 
 
 def _same_rows(info: TensorInfo, other: TensorInfo) -> bool:

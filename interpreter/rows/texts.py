@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._show import count
+from onnxwalk.interpreter.display import count
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.sources import split_name
