@@ -234,8 +234,9 @@ def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
     if len({x.ndim - len(t) for t, x in zip(terms, Inputs, strict=False) if "..." in t}) > 1:
         # np.einsum would broadcast them
         raise ValueError(f"the ellipses of {equation!r} stand for different numbers of axes")
-    # Two or more operands: as a chain of matrix products, where it is one.
-    y = np.einsum(equation, *Inputs, optimize=len(Inputs) > 1)
+    # Two or more operands: as a chain of matrix products, where it is one. NumPy multiplies them by
+    # dot, which without BLAS takes more than twice as long as einsum itself (ops.shared.products).
+    y = np.einsum(equation, *Inputs, optimize=len(Inputs) > (1 if products.has_blas else 2))
     if len(Inputs) == 1:
         y = np.array(y)  # where nothing is summed, np.einsum hands out a view of the input
     return np.asarray(y, Inputs[0].dtype)
