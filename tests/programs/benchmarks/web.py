@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -74,6 +74,7 @@ def fetch(folder: Path) -> Path:
     with zipfile.ZipFile(outer) as archive:
         (name,) = (n for n in archive.namelist() if n.endswith(f"/{NUMPY}"))
         content = archive.read(name)
+    outer.unlink()
     lock = json.loads((folder / "node_modules/pyodide/pyodide-lock.json").read_text("utf-8"))
     if hashlib.sha256(content).hexdigest() != lock["packages"]["numpy"]["sha256"]:
         raise RuntimeError(f"{NUMPY} in {NUMPY_FROM} isn't the one of Pyodide {PYODIDE}")
@@ -82,10 +83,16 @@ def fetch(folder: Path) -> Path:
 
 
 def measure(
-    entry: Entry, size: int, start: Callable[..., Engine], engines: Sequence[str], args: Sequence
+    entry: Entry,
+    size: int,
+    engines: Sequence[str],
+    *,
+    packages: Path,
+    cache: Path,
+    folder: Path,
+    seconds: float,
 ) -> list[float]:
-    """The fastest run of each engine, in milliseconds. ``args``: cache, folder, seconds."""
-    cache, folder, seconds = args
+    """The fastest run of each engine, in milliseconds. Inputs are written to ``folder``."""
     model = entry.file(cache)
     feeds = []
     for i, (name, value) in enumerate(entry.feeds(onnxwalk.load(model), size).items()):
@@ -93,7 +100,7 @@ def measure(
         feed = {"name": name, "type": str(value.dtype), "shape": value.shape}
         feeds.append({**feed, "file": str(folder / f"feed{i}")})
     (folder / "feeds.json").write_text(json.dumps(feeds), "utf-8")
-    processes = [start(engine, model, folder / "feeds.json") for engine in engines]
+    processes = [Engine(packages, engine, model, folder / "feeds.json") for engine in engines]
     try:
         turns = [[p.run(seconds / TURNS)[0] for p in processes] for _ in range(TURNS)]
     finally:
@@ -130,9 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = []
         for entry in chosen:
             for size in MODELS[f"{entry.group}/{entry.name}"]:
-                settings = (args.cache, folder, args.seconds)
                 times = measure(
-                    entry, size, lambda *given: Engine(packages, *given), engines, settings
+                    entry,
+                    size,
+                    engines,
+                    packages=packages,
+                    cache=args.cache,
+                    folder=folder,
+                    seconds=args.seconds,
                 )
                 found.append([times[0] / other for other in times[1:]])
                 cells = [f"{t:.2f}" for t in (*times, *found[-1])]
