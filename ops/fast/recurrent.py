@@ -326,7 +326,7 @@ class SequenceLoop:
                 if directions == n == 1:  # the fastest call
                     wide = np.concatenate(list(w_h[chosen, 0]), -1)
                     return functools.partial(
-                        products.times(h, wide), wide, places[chosen].reshape(-1)
+                        products.times(wide)(h), wide, places[chosen].reshape(-1)
                     )
                 if not products.is_faster_joined(directions, n, hidden, len(w_h[chosen])):
                     rows = h.reshape(1, n, directions, hidden).transpose(0, 2, 1, 3)

@@ -20,7 +20,7 @@ from tests.support.harness import all_cases, assert_same, run_directly, run_onnx
 FORMS = ("i", "j", "k", "")
 
 
-IN_PYODIDE = products.Speed(1000, 0.5, 1.2, 2500, 6, 0.36)
+IN_PYODIDE = products.Speed(1000, 0.5, 1.2, 2500, 6, 0.36, 1000, 1.1)
 
 
 def force(monkeypatch, form=None):
@@ -39,7 +39,7 @@ def test_with_blas_nothing_is_between():
     row, weights = np.ones(3, np.float32), np.ones((3, 2), np.float32)
     assert products.product(row, weights, np.empty(2, np.float32)).func is np.matmul
     assert products.lay_out(weights) is weights
-    assert products.times(row, weights).__self__ is row
+    assert products.times(weights)(row).__self__ is row
     space = Space()
     products.bind_product(space, row, weights, np.empty(2, np.float32))
     assert [call[0] for call in space.calls] == [np.matmul]
