@@ -47,8 +47,8 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         "out/. See docs/BATCHES.md",
     )
     add_integer(group, "--workers", "processes that work at once (default: 1)")
-    text = "have a Dask scheduler do it: its address, as tcp://10.0.0.5:8786, or local, for one on this "
-    text += "machine with N --workers (default: one for each core)"
+    text = "have a Dask scheduler do it: its address, as tcp://10.0.0.5:8786, or local, for one on "
+    text += "this machine with N --workers (default: one for each core)"
     group.add_argument("--scheduler", metavar="ADDRESS", help=text)
     text = "go on in a folder that has results: what is done isn't done again"
     group.add_argument("--resume", action="store_true", help=text)

@@ -44,8 +44,8 @@ def test_a_scheduler_hands_out_one_part_at_a_time():
 
 
 def test_failures_cost_what_renewal_theory_says():
-    """A part of T seconds on a worker that dies at a rate takes (e^(rate·T) - 1)(1/rate + R), where R
-    are the seconds until the worker is there again; so do n of them."""
+    """A part of T seconds on a worker that dies at a rate takes (e^(rate·T) - 1)(1/rate + R), where
+    R are the seconds until the worker is there again."""
     rate, seconds, parts = 1 / 20, 10.0, 4_000
     costs = Costs(row=1.0, part=0.0, start=3.0, dispatch=0.0)
     weather = Weather("", failures=rate * 3600, notice=2.0)
