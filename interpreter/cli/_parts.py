@@ -22,9 +22,7 @@ from onnxwalk.interpreter.cli._progress import Status, status
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.rows.classes import read_labels
-from onnxwalk.interpreter.rows.images import SUFFIXES
 from onnxwalk.interpreter.rows.outputs import FORMATS
-from onnxwalk.interpreter.rows.reader import read_literal
 from onnxwalk.interpreter.rows.sources import Source, find_files, parse_source, split_name
 from onnxwalk.interpreter.runtime.threads import blas_threads, can_set_threads, cores
 from onnxwalk.interpreter.session import Session
@@ -120,6 +118,7 @@ def _parts(args: argparse.Namespace, workers: int) -> Parts:
     """The parts, and how they are run. Raises InvalidInputError."""
     from onnxwalk.interpreter.batches.parts import Parts
     from onnxwalk.interpreter.batches.sessions import cached_session
+    from onnxwalk.interpreter.rows.images import SUFFIXES
 
     limits = get_limits(args)
     if limits.max_memory is not None and limits.max_memory == Limits().max_memory:
@@ -149,6 +148,8 @@ def _parts(args: argparse.Namespace, workers: int) -> Parts:
 
 def _read_inputs(args: argparse.Namespace, session: Session) -> tuple[list[Path], dict[str, Any]]:
     """The parts that ``--input`` names, and the arguments of ``run_part`` that it stands for."""
+
+    from onnxwalk.interpreter.rows.reader import read_literal
 
     def stdin() -> Path:
         raise InvalidInputError("-: standard input is no part; pass files")

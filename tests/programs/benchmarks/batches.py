@@ -196,15 +196,14 @@ def children(process: int) -> list[int]:
 
 
 def memory(process: int) -> tuple[float, float]:
-    """What a process has to itself, and its share of all that it uses, in MiB; 0 once it has
-    gone."""
+    """What a process has to itself, without the pages of files (which the system can drop), and its
+    share of all that it uses, in MiB; 0 once it has gone."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0, 0.0
     found = {words[0]: int(words[1]) for words in map(str.split, lines[1:])}
-    private = found.get("Private_Clean:", 0) + found.get("Private_Dirty:", 0)
-    return private / 1024, found.get("Pss:", 0) / 1024
+    return found.get("Private_Dirty:", 0) / 1024, found.get("Pss:", 0) / 1024
 
 
 # -------------------------------------------------------------------------------------- models
