@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from onnxwalk.interpreter.cli._pixels import get_pixels
 from onnxwalk.interpreter.cli._progress import Status, status
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.names import find_outputs
 from onnxwalk.interpreter.rows.classes import read_labels
 from onnxwalk.interpreter.rows.outputs import FORMATS
 from onnxwalk.interpreter.rows.sources import Source, find_files, parse_source, split_name
@@ -29,7 +30,7 @@ from onnxwalk.interpreter.session import Session
 
 if TYPE_CHECKING:
     from onnxwalk.interpreter.batches.part import Done
-    from onnxwalk.interpreter.batches.parts import Parts
+    from onnxwalk.interpreter.batches.parts import AnyPool, Parts
 
 _NAMED = 20  # damaged rows and parts that are printed; the records have all
 _TIMEOUT = 600.0
@@ -47,6 +48,9 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         "--output out/",
     )
     add_integer(group, "--workers", "processes that work at once (default: 1)")
+    text = "have a Dask scheduler do it: its address, as tcp://10.0.0.5:8786, or local, for one on this "
+    text += "machine with N --workers (default: one for each core)"
+    group.add_argument("--scheduler", metavar="ADDRESS", help=text)
     text = "go on in a folder that has results: what is done isn't done again"
     group.add_argument("--resume", action="store_true", help=text)
     text = "forget the results that are in the folder"
@@ -71,7 +75,15 @@ def is_of_parts(args: argparse.Namespace) -> bool:
     is_folder = Path(text).is_dir() and Path(text).suffix.lower()[1:] not in FORMATS
     if text and text != "-" and (text.endswith(("/", os.sep)) or is_folder):
         return True
-    for option in ("workers", "resume", "restart", "on_error", "part_timeout", "retries"):
+    for option in (
+        "workers",
+        "scheduler",
+        "resume",
+        "restart",
+        "on_error",
+        "part_timeout",
+        "retries",
+    ):
         if getattr(args, option) not in (None, False):
             flag = option.replace("_", "-")
             raise InvalidInputError(f"--{flag} is for parts: it requires a folder, --output out/")
@@ -86,7 +98,8 @@ def run_in_parts(args: argparse.Namespace) -> int:
             raise InvalidInputError(f"--{flag} can't be combined with a folder as --output")
     if args.resume and args.restart:
         raise InvalidInputError("--resume goes on and --restart begins anew: pass one of them")
-    workers = args.workers or 1
+    pool = _cluster(args) if args.scheduler else None
+    workers = args.workers or (cores() if args.scheduler == "local" else 1)
     parts = _parts(args, workers)
     tally = Tally({part: size_of(Path(part)) for part in parts.names})
     stopped = "onnxwalk: stopped; what is done is whole, --resume does the rest"
@@ -104,6 +117,7 @@ def _run(args: argparse.Namespace, parts: Parts, workers: int, tally: Tally) -> 
             restart=args.restart,
             timeout=args.part_timeout or _TIMEOUT,
             retries=2 if args.retries is None else args.retries,
+            pool=pool,
         ):
             tally.take(event, shown)
     report = tally.report(args)
@@ -112,6 +126,23 @@ def _run(args: argparse.Namespace, parts: Parts, workers: int, tally: Tally) -> 
     else:
         _print(report)
     return int(bool(report["damaged_rows"] or report["damaged_parts"]))
+
+
+def _cluster(args: argparse.Namespace) -> Callable[[Parts], AnyPool]:
+    """Workers of a Dask scheduler. Raises InvalidInputError for options that are its own to set."""
+    from onnxwalk.interpreter.dask.parts import DaskPool
+
+    if args.workers and args.scheduler != "local":
+        raise InvalidInputError(
+            f"--workers is for --scheduler local; {args.scheduler} has its own workers"
+        )
+    if args.retries is not None:
+        raise InvalidInputError(
+            "--retries can't be combined with --scheduler, which has a setting for it: "
+            "distributed.scheduler.allowed-failures"
+        )
+    timeout = args.part_timeout or _TIMEOUT
+    return lambda parts: DaskPool(parts, args.scheduler, args.workers, timeout=timeout)
 
 
 def _parts(args: argparse.Namespace, workers: int) -> Parts:
@@ -131,10 +162,10 @@ def _parts(args: argparse.Namespace, workers: int) -> Parts:
             f"{pictures[0]}: a picture is a row, not a part; pass the folders, or .tar files, that "
             "pictures are in"
         )
-    names = [name for text in args.outputs for name in text.split(",")]
+    names = find_outputs(session.model, session.graph, args.outputs, "--outputs")
     options |= {
         "format": args.format,
-        "outputs": names or None,
+        "outputs": names if args.outputs else None,
         "batch": args.batch,
         "tables": get_table_options(args),
         "pixels": get_pixels(args),
