@@ -103,10 +103,16 @@ def run_in_parts(args: argparse.Namespace) -> int:
     parts = _parts(args, workers)
     tally = Tally({part: size_of(Path(part)) for part in parts.names})
     stopped = "onnxwalk: stopped; what is done is whole, --resume does the rest"
-    return interrupts.run(lambda: _run(args, parts, workers, tally), stopped)
+    return interrupts.run(lambda: _run(args, parts, workers, pool, tally), stopped)
 
 
-def _run(args: argparse.Namespace, parts: Parts, workers: int, tally: Tally) -> int:
+def _run(
+    args: argparse.Namespace,
+    parts: Parts,
+    workers: int,
+    pool: Callable[[Parts], AnyPool] | None,
+    tally: Tally,
+) -> int:
     from onnxwalk.interpreter.batches.parts import run_parts
 
     with _few_threads(args.threads or 1), status() as shown:
