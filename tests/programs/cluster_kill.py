@@ -86,6 +86,8 @@ class Data:
 
     def problems(self) -> list[str]:
         """What is wrong with the results."""
+        if not self.out.is_dir():
+            return ["there are no results"]
         names = {path.name for path in self.out.iterdir()} - {".onnxwalk"}
         expected = {f"{number:03}.npy" for number in range(_PARTS)}
         found = [f"{name} is missing" for name in sorted(expected - names)]
