@@ -36,6 +36,12 @@ def type_text(value: Any) -> str:
     return describe(value)
 
 
+def count(number: int, noun: str) -> str:
+    """ "1 node", "2 nodes", "12,345 nodes"."""
+    ending = "es" if noun.endswith(("ch", "sh", "s", "x")) else "s"
+    return f"{number:,} {noun}{ending if number != 1 else ''}"
+
+
 def count_operators(names: Iterable[str]) -> str:
     """The count of each operator, the most frequent first: "Conv ×3, Relu ×2"."""
     counts = Counter(names).most_common()

@@ -45,6 +45,7 @@ LAYERS = [
     ["interpreter.reader"],
     ["interpreter.weights"],
     ["interpreter.runtime"],
+    ["interpreter.inputs"],
     ["interpreter.compiler"],
     ["interpreter.gradients"],
     ["interpreter.session"],
@@ -74,7 +75,7 @@ LAYERS = [
 #: and what is optional. (What ``optional.py`` imports by its name is optional too.)
 THIRD_PARTY = {
     "rich": {"interpreter.cli"},
-    "PIL": {"interpreter.cli", "ops.ai_onnx.vision"},
+    "PIL": {"interpreter.cli", "interpreter.inputs.images", "ops.ai_onnx.vision"},
     "sklearn": {"interpreter.estimators"},
     "threadpoolctl": {"interpreter.runtime.threads"},
     "ml_dtypes": {"ops"},

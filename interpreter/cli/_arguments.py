@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +131,6 @@ def _parse_float(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def split_name(text: str, names: Iterable[str]) -> tuple[str | None, str]:
-    """Split NAME=REST, where NAME is one of ``names``; these and the rest may contain "="."""
-    for name in sorted(names, key=len, reverse=True):
-        if text.startswith(f"{name}="):
-            return name, text[len(name) + 1 :]
-    return None, text
 
 
 def check_folder(path: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._dump import Dump
-from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.inputs.feed import Feed
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.tables.maps import as_columns

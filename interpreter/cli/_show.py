@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onnxwalk.interpreter.display import count as count
 from onnxwalk.interpreter.errors import shorten_words
 
 _UNLIMITED = 1_000_000  # columns; more than any line has
@@ -154,12 +155,6 @@ def _write(content: Any, indent: int = 0, *, soft_wrap: bool = False) -> None:
     sys.stdout.writelines(
         f"{' ' * indent}{text.rstrip()}\n" for text in captured.get().split("\n")[:-1]
     )
-
-
-def count(number: int, noun: str) -> str:
-    """ "1 node", "2 nodes", "12,345 nodes"."""
-    ending = "es" if noun.endswith(("ch", "sh", "s", "x")) else "s"
-    return f"{number:,} {noun}{ending if number != 1 else ''}"
 
 
 def size(number: float) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli import _images
 from onnxwalk.interpreter.cli._progress import Bar
-from onnxwalk.interpreter.cli._rows import npz_members, open_npy
 from onnxwalk.interpreter.cli._texts import read_lines
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
+from onnxwalk.interpreter.inputs import images as _images
+from onnxwalk.interpreter.inputs.rows import npz_members, open_npy
 from onnxwalk.interpreter.training import Callback
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_folder
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
-from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.inputs.feed import Feed
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape

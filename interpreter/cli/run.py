@@ -26,12 +26,12 @@ from onnxwalk.interpreter.cli._feeds import (
     fill_feeds,
     read_feeds,
 )
-from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._outputs import FORMATS, OutputFile, Outputs, is_table, spooled
 from onnxwalk.interpreter.cli._pixels import add_pixels
-from onnxwalk.interpreter.cli._rows import ConstantRows
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.inputs.feed import Feed
+from onnxwalk.interpreter.inputs.rows import ConstantRows
 from onnxwalk.interpreter.names import find_values
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session

@@ -30,11 +30,11 @@ from onnxwalk.interpreter.cli._arguments import (
     check_folder,
 )
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
-from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
+from onnxwalk.interpreter.inputs.feed import Feed
 from onnxwalk.interpreter.names import find_value
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape

@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from onnxwalk.interpreter.cli import _images
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._json import load_json, parse_array, parse_literal
-from onnxwalk.interpreter.cli._pixels import Pixels, complete
-from onnxwalk.interpreter.cli._rows import (
+from onnxwalk.interpreter.display import count
+from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
+from onnxwalk.interpreter.inputs import images
+from onnxwalk.interpreter.inputs.feed import Feed
+from onnxwalk.interpreter.inputs.nested import load_json, parse_array, parse_literal
+from onnxwalk.interpreter.inputs.pixels import Pixels, complete
+from onnxwalk.interpreter.inputs.rows import (
     ArrayRows,
     ConstantRows,
     JoinedRows,
@@ -23,9 +25,7 @@ from onnxwalk.interpreter.cli._rows import (
     npz_members,
     open_npy,
 )
-from onnxwalk.interpreter.cli._show import count
-from onnxwalk.interpreter.cli._sources import Source, list_inputs, parse_source, spool_stdin
-from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
+from onnxwalk.interpreter.inputs.sources import Source, list_inputs, parse_source, spool_stdin
 from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.assign import (
@@ -142,7 +142,7 @@ class Reader:
             return [_from_array(single or self._fail_unnamed(source), open_npy(path), origin)]
         raise InvalidInputError(
             f"{origin}: unknown file type; use .npy, .npz, .json, {_listed(SUFFIXES)}, an image "
-            f"({' '.join(sorted(_images.SUFFIXES))}) or a folder of images"
+            f"({' '.join(sorted(images.SUFFIXES))}) or a folder of images"
         )
 
     def _from_images(self, info: TensorInfo, source: Source) -> Feed:
@@ -151,11 +151,11 @@ class Reader:
         paths = [
             found
             for path in source.paths
-            for found in (_images.find_images(path) if path.is_dir() else [path])
+            for found in (images.find_images(path) if path.is_dir() else [path])
         ]
         damaged: dict[Path, str] = {}
         if self._skips_damaged and len(paths) > 1:
-            damaged = _images.find_damaged(paths)
+            damaged = images.find_damaged(paths)
             if len(damaged) == len(paths):
                 path, reason = next(iter(damaged.items()))
                 raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
@@ -164,7 +164,7 @@ class Reader:
         origin = source.origin if is_file else f"{count(len(paths), 'image')} in {source.origin}"
         dtype = declared_dtype(info) or np.dtype(np.float32)
         pixels = complete(self._pixels, self._session, info, dtype)
-        rows = _images.ImageRows(paths, info, pixels)
+        rows = images.ImageRows(paths, info, pixels)
         return Feed(info, rows, origin, [pixels.describe()], damaged=damaged)
 
     def _from_table(self, table: Table, source: Source) -> list[Feed]:
@@ -234,7 +234,7 @@ def _same_rows(info: TensorInfo, other: TensorInfo) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() in _images.SUFFIXES
+    return path.is_dir() or path.suffix.lower() in images.SUFFIXES
 
 
 def _listed(suffixes: Iterable[str]) -> str:

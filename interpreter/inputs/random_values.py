@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.inputs.feed import Feed
+from onnxwalk.interpreter.inputs.rows import ArrayRows
 from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.interpreter.cli._rows import Rows
+from onnxwalk.interpreter.inputs.rows import Rows
 from onnxwalk.interpreter.ir.model import TensorInfo
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.inputs.pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
 from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 
@@ -159,22 +159,27 @@ class ImageRows:
                 wide = np.clip(np.asarray(image, np.int64), 0, 65535)
                 image = pillow.fromarray((wide / 257).round().astype(np.uint8))
             image = image.convert(_MODES[self.layout.channels])
-        pixels = np.asarray(fitted(image, self._pixels, self.layout.width, self.layout.height))
-        if pixels.ndim == 2 and self.layout.channel_axis is not None:
-            pixels = pixels[:, :, None]
-        if self.layout.channel_axis == 0:
-            pixels = np.moveaxis(pixels, -1, 0)
-        return self._numbers(pixels, path)
+        return arranged(image, self.layout, self._pixels, self._dtype, str(path))
 
-    def _numbers(self, pixels: np.ndarray, path: Path) -> np.ndarray:
-        wide = np.float64 if self._dtype == np.float64 else np.float32
-        with np.errstate(all="ignore"):  # what is too large is an error, not a warning
-            numbers = to_numbers(pixels, self._pixels, self.layout.channel_axis, wide)
-        if not np.isfinite(numbers).all():
-            raise InvalidInputError(f"{path}, {self._pixels.describe()}: beyond {self._dtype}")
-        if self._dtype.kind in "iub":
-            numbers = np.rint(numbers)
-        return convert(numbers, self._dtype, f"{path}, {self._pixels.describe()}")
+
+def arranged(
+    image: Any, layout: Layout, settings: Pixels, dtype: np.dtype, origin: str
+) -> np.ndarray:
+    """An image of Pillow, or a ``Decoded`` one, as one sample of an input: (H, W, C), (C, H, W) or
+    (H, W). Raises InvalidInputError for numbers that the dtype doesn't hold."""
+    pixels = np.asarray(fitted(image, settings, layout.width, layout.height))
+    if pixels.ndim == 2 and layout.channel_axis is not None:
+        pixels = pixels[:, :, None]
+    if layout.channel_axis == 0:
+        pixels = np.moveaxis(pixels, -1, 0)
+    wide = np.float64 if dtype == np.float64 else np.float32
+    with np.errstate(all="ignore"):  # what is too large is an error, not a warning
+        numbers = to_numbers(pixels, settings, layout.channel_axis, wide)
+    if not np.isfinite(numbers).all():
+        raise InvalidInputError(f"{origin}, {settings.describe()}: beyond {dtype}")
+    if dtype.kind in "iub":
+        numbers = np.rint(numbers)
+    return convert(numbers, dtype, f"{origin}, {settings.describe()}")
 
 
 def _import_pillow() -> tuple[Any, Any]:

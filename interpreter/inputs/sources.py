@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxwalk.interpreter.cli._arguments import split_name
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import TensorInfo
 
@@ -55,6 +54,14 @@ def parse_source(
         unknown = text.split("=", 1)[0]
         raise InvalidInputError(f"no input named '{unknown}'; {list_inputs(feedable.values())}")
     raise missing_file(rest)
+
+
+def split_name(text: str, names: Iterable[str]) -> tuple[str | None, str]:
+    """Split NAME=REST, where NAME is one of ``names``; these and the rest may contain "="."""
+    for name in sorted(names, key=len, reverse=True):
+        if text.startswith(f"{name}="):
+            return name, text[len(name) + 1 :]
+    return None, text
 
 
 def missing_file(text: str) -> InvalidInputError:
