@@ -186,9 +186,7 @@ class Engine:
         feeds = self._read(one, settings)
         values = {name: feed.read() for name, feed in feeds.items()}
         self._tell("compare", 0, 0)
-        sides = open_sides(
-            one.model.source, other.model.source, _COMPARED_BYTES, limits=LIMITS
-        )
+        sides = open_sides(one.model.source, other.model.source, _COMPARED_BYTES, limits=LIMITS)
         found = compare(sides, [("the inputs", values)], Tolerance(), _COMPARED_BYTES)
         rows = [
             {

@@ -7,7 +7,6 @@ lie in the user's cache.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -16,10 +15,15 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import replace_atomically
+from onnxwalk.interpreter.playground.archives import chosen
+
+_HERE = Path(__file__).parent
+_ARCHIVES, _COMPILE = _HERE / "archives.py", _HERE / "compile.mjs"
 
 #: Python for WebAssembly, from npm
 PYODIDE = "pyodide@0.27.7"
@@ -32,15 +36,21 @@ HASHES = {
     NUMPY: "ebb61241d962b98b21597d7ce43b67668a6d5bab3acec4fbe958657320d7cd08",
 }
 LOCK = "pyodide-lock.json"
+STDLIB = "python_stdlib.zip"
 #: what the page needs of Pyodide
-FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
+FILES = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", STDLIB)
 
-#: folders and endings in NumPy's wheel that nothing imports when a model is run
-_UNUSED = ("/tests/", "/f2py/", "/testing/", "/_pyinstaller/", "/include/", "/doc/")
-_UNUSED_ENDINGS = (".pyi", ".pxd", ".a", ".h", ".txt", ".pc", ".ini")
-_UNUSED_MODULES = (
-    "_operand_flag_tests", "_rational_tests", "_struct_ufunc_tests", "_umath_tests",
+#: parts and endings of paths in NumPy's wheel that nothing imports when a model is run
+_UNUSED = (
+    "/tests/", "/f2py/", "/testing/", "/_pyinstaller/", "/include/", "/doc/", "/polynomial/",
+    "/_operand_flag_tests.", "/_rational_tests.", "/_struct_ufunc_tests.", "/_umath_tests.",
 )  # fmt: skip
+_UNUSED_ENDINGS = (".pyi", ".pxd", ".a", ".h", ".txt", ".pc", ".ini")
+#: the same of Python's own library: tools for developers, servers, mail, processes
+_UNUSED_MODULES = frozenset(
+    "cgi cgitb doctest ensurepip ftplib imaplib lib2to3 mailbox multiprocessing nntplib optparse "
+    "pdb poplib pydoc pydoc_data smtplib telnetlib turtle unittest venv wsgiref xml xmlrpc".split()
+)
 
 
 def cache_folder() -> Path:
@@ -80,11 +90,14 @@ def _download(command: list[str], folder: Path) -> None:
     """Run a package manager. Raises InvalidInputError."""
     hint = "or pass --pyodide, the folder or the address of a Pyodide distribution"
     if shutil.which(command[0]) is None:
-        raise InvalidInputError(f"{command[0]} is needed to fetch {command[-1]}: install it, {hint}")
+        raise InvalidInputError(
+            f"{command[0]} is needed to fetch {command[-1]}: install it, {hint}"
+        )
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no reason given"]
-        raise InvalidInputError(f"{command[0]} can't fetch {command[-1]} ({lines[-1]}): try again, {hint}")
+        reason = f"{command[0]} can't fetch {command[-1]} ({lines[-1][:300]})"
+        raise InvalidInputError(f"{reason}: try again, {hint}")
 
 
 def _checked(path: Path) -> Path:
@@ -96,8 +109,9 @@ def _checked(path: Path) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """The files of a distribution that the page needs, by their names: NumPy without its tests, and
-    a lock file that lists nothing else. Raises InvalidInputError if one is missing.
+    """The files of a distribution that the page needs, by their names: Python and NumPy compiled and
+    without what nothing uses, and a lock file that lists nothing else. Raises InvalidInputError if
+    one is missing.
     """
     try:
         files = {name: (folder / name).read_bytes() for name in FILES}
@@ -109,27 +123,61 @@ def files_of(folder: Path) -> dict[str, bytes]:
             f"{folder} is no complete Pyodide distribution: {Path(error.filename).name} is missing"
         ) from None
     except (ValueError, KeyError) as error:
-        raise InvalidInputError(f"{folder / LOCK}: no list of Pyodide's packages: {error}") from None
+        raise InvalidInputError(
+            f"{folder / LOCK}: no list of Pyodide's packages: {error}"
+        ) from None
     if hashlib.sha256(wheel).hexdigest() != numpy["sha256"]:
         raise InvalidInputError(f"{numpy['file_name']} is not the file that {LOCK} lists")
-    smaller = _without_tests(wheel)
+    archives = [chosen(files[STDLIB], _is_needed), chosen(wheel, _is_needed_of_numpy)]
+    files[STDLIB], smaller = compiled_by(folder, archives, keep=True)
     entry = {**numpy, "depends": [], "sha256": hashlib.sha256(smaller).hexdigest()}
     files[numpy["file_name"]] = smaller
     files[LOCK] = json.dumps({"info": lock["info"], "packages": {"numpy": entry}}).encode()
     return files
 
 
-def _without_tests(wheel: bytes) -> bytes:
-    """NumPy's wheel without what only its own tests, compilers and type checkers read."""
-    memory = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(wheel)) as old,
-        zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
-    ):
-        for info in old.infolist():
-            name = info.filename
-            is_unused = any(part in name for part in _UNUSED) or name.endswith(_UNUSED_ENDINGS)
-            if not is_unused and not any(f"/{module}." in name for module in _UNUSED_MODULES):
-                date = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-                new.writestr(date, old.read(name), zipfile.ZIP_DEFLATED)
-    return memory.getvalue()
+def _is_needed_of_numpy(name: str) -> bool:
+    return not any(part in name for part in _UNUSED) and not name.endswith(_UNUSED_ENDINGS)
+
+
+def _is_needed(name: str) -> bool:
+    return name.split("/")[0].removesuffix(".py") not in _UNUSED_MODULES
+
+
+def can_compile() -> bool:
+    """Whether there is Node.js to run a distribution's Python."""
+    return shutil.which("node") is not None
+
+
+def compiled_by(folder: Path, archives: Sequence[bytes], *, keep: bool = False) -> list[bytes]:
+    """Zip files of Python packages, compiled by the Python of a distribution; as they are if there
+    is no Node.js to run it. ``keep``: in the user's cache as well, for the next time.
+
+    Raises InvalidInputError if it fails.
+    """
+    if not can_compile():
+        return list(archives)
+    key = hashlib.sha256(_ARCHIVES.read_bytes())
+    for archive in archives:
+        key.update(archive)
+    kept = cache_folder().with_name(f"compiled-{key.hexdigest()[:16]}")
+    if kept.exists():
+        return [(kept / str(i)).read_bytes() for i in range(len(archives))]
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = [Path(temporary) / str(i) for i in range(len(archives))]
+        for path, archive in zip(paths, archives, strict=True):
+            path.write_bytes(archive)
+        command = ["node", _COMPILE, folder, _ARCHIVES, *paths]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode:
+            text = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:300]
+            raise InvalidInputError(
+                f"{folder}: its Python can't compile the page's modules: {text}"
+            )
+        results = [path.read_bytes() for path in paths]
+    if keep:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with replace_atomically(kept, folder=True) as new:
+            for i, result in enumerate(results):
+                (new / str(i)).write_bytes(result)
+    return results

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ from onnxwalk.interpreter.analysis.explore.page import FOLDER as EXPLORER
 from onnxwalk.interpreter.analysis.explore.page import SCRIPTS
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import translate_os_errors
-from onnxwalk.interpreter.playground.pyodide import LOCK, fetched, files_of
+from onnxwalk.interpreter.playground.archives import packed
+from onnxwalk.interpreter.playground.pyodide import LOCK, compiled_by, fetched, files_of
 
 _FOLDER = Path(__file__).parent / "_site"
 _PACKAGE = Path(onnxwalk.__file__).parent
@@ -55,6 +54,9 @@ def write_site(folder: Path, pyodide: str | None = None) -> Site:
     if address is None:
         source = fetched() if pyodide is None else Path(pyodide)
         files |= {f"pyodide/{name}": data for name, data in files_of(source).items()}
+        (files["onnxwalk.zip"],) = compiled_by(source, [package_archive()])
+    else:
+        files["onnxwalk.zip"] = package_archive()
     version = hashlib.sha256()
     for name, data in sorted(files.items()):
         version.update(f"{name} {len(data)} ".encode() + data)
@@ -68,7 +70,9 @@ def write_site(folder: Path, pyodide: str | None = None) -> Site:
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     with translate_os_errors(folder):
         if folder.exists() and any(folder.iterdir()) and not (folder / _LIST).exists():
-            raise InvalidInputError(f"{folder} holds other files: pass a new folder, or an older page")
+            raise InvalidInputError(
+                f"{folder} holds other files: pass a new folder, or an older page"
+            )
         for name, data in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,19 +100,16 @@ def _own_files(address: str | None) -> Iterator[tuple[str, bytes]]:
         yield f"explorer/{name}", (EXPLORER / name).read_bytes()
     for path in sorted(_DEMO.iterdir()):
         yield f"demo/{path.name}", path.read_bytes()
-    yield "onnxwalk.zip", package_archive()
 
 
 def package_archive() -> bytes:
     """A zip file of the package, without what the page doesn't need."""
-    memory = io.BytesIO()
-    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for path in sorted(_files_below(_PACKAGE)):
-            name = path.relative_to(_PACKAGE).as_posix()
-            if not any(name == part or name.startswith(f"{part}/") for part in _LEFT_OUT):
-                info = zipfile.ZipInfo(f"onnxwalk/{name}", (1980, 1, 1, 0, 0, 0))
-                archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
-    return memory.getvalue()
+    paths = {path.relative_to(_PACKAGE).as_posix(): path for path in _files_below(_PACKAGE)}
+    return packed(
+        (f"onnxwalk/{name}", path.read_bytes())
+        for name, path in sorted(paths.items())
+        if not any(name == part or name.startswith(f"{part}/") for part in _LEFT_OUT)
+    )
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -28,7 +28,9 @@ class Browser:
         self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.ask(f"{domain}.enable")
-        self.ask("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
+        self.ask(
+            "Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True
+        )
 
     def ask(self, method: str, *, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol and return its result."""

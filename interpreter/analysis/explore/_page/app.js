@@ -286,6 +286,7 @@
     try { localStorage.setItem("onnxwalk-theme", theme); } catch { /* a file may have no storage */ }
     tell();
   }
+  byId("theme").hidden = Boolean(HOST); // the page around this one has it
   byId("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
   addEventListener("storage", event => { // the page around this one switches as well
