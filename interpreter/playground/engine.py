@@ -27,7 +27,7 @@ from onnxwalk.interpreter.analysis.explore.collect import (
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, wrap_error
 from onnxwalk.interpreter.inputs.decoded import picture_feed
 from onnxwalk.interpreter.inputs.feed import Feed
-from onnxwalk.interpreter.inputs.images import find_layout
+from onnxwalk.interpreter.inputs.images import Layout, find_layout
 from onnxwalk.interpreter.inputs.pixels import Pixels
 from onnxwalk.interpreter.inputs.random_values import random_feeds
 from onnxwalk.interpreter.inputs.reader import Reader
@@ -121,22 +121,16 @@ class Engine:
                 described["titles"] = samples["texts"].tolist()
         if info.name in tokenizers(session.model.metadata):
             kinds.append("text")
-        is_number = tensor_type(info) is not None and dtype is not None and dtype.kind in "iuf"
-        try:
-            layout = find_layout(info)
-        except InvalidInputError:
-            layout = None
-        if is_number and layout is not None and layout.channel_axis is not None:
+        if (layout := _pictures(info)) is not None:
             kinds.append("picture")
             described["picture"] = [layout.width, layout.height, layout.channels]
-        if is_number and takes_sound(info):
+        if takes_sound(info) and len(declared_shape(info) or ()) > 1:
             kinds.append("sound")
         if tensor_type(info) is not None and dtype is not None:
-            shape = declared_shape(info)
-            described["shape"] = None if shape is None else [
-                size if isinstance(size, int) else 1 for size in shape
-            ]  # fmt: skip
+            described["shape"] = _usual_shape(session, info, {})
             kinds += ["random", "zeros"]
+        if takes_sound(info) and "sound" not in kinds:
+            kinds.append("sound")  # a list of numbers may be anything
         return described | {"kinds": [*kinds, "file", "hand"]}
 
     def run(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,8 +263,8 @@ class Engine:
             return Feed(info, ArrayRows(row), f"{chosen['name']}, {chosen['rate']:,} Hz", [note])
         if kind in ("file", "hand"):
             return self._read_file(session, info, chosen)
-        shape = chosen.get("shape")
-        shapes = [f"{info.name}={','.join(map(str, shape))}"] if shape else []
+        shape = chosen.get("shape") or _usual_shape(session, info, others)
+        shapes = [] if shape is None else [f"{info.name}={','.join(map(str, shape))}"]
         later = {i.name: Feed(i, ArrayRows(np.zeros(())), "") for i in session.inputs if i != info}
         seed = int(chosen.get("seed", 0))
         feed = random_feeds(session, {**later, **others}, shapes, seed)[info.name]
@@ -294,6 +288,44 @@ class Engine:
             raise InvalidInputError(f"{feed.origin} has the rows 0 to {length - 1}, not {row}")
         value = next(itertools.islice(feed.rows.pieces(1), row, None))
         return Feed(info, ArrayRows(value), f"{feed.origin}, row {row} of {length}", feed.notes)
+
+
+def _usual_shape(
+    session: Session, info: TensorInfo, others: Mapping[str, Feed]
+) -> list[int] | None:
+    """A shape for random values of an input; ``None`` if not even the rank is known. Open
+    dimensions have the size that the feeds of other inputs say, else one of no surprise: 1 for the
+    first of any input, 224 for the sides of a picture, 16.
+    """
+    shape = declared_shape(info)
+    if shape is None:
+        return None
+    firsts: dict[Any, int] = {}
+    for other in session.inputs:
+        if declared := declared_shape(other):
+            feed = others.get(other.name)
+            length = None if feed is None else feed.rows.length
+            firsts[declared[0]] = length or firsts.get(declared[0], 1)
+    open_size = 224 if _pictures(info) is not None else 16
+    sizes = []
+    for axis, size in enumerate(shape):
+        if not isinstance(size, int):
+            is_first = axis == 0 or (size is not None and size in firsts)
+            size = firsts.get(size, 1) if is_first else open_size
+        sizes.append(size)
+    return sizes
+
+
+def _pictures(info: TensorInfo) -> Layout | None:
+    """How an input holds pictures with channels; ``None`` if it doesn't."""
+    dtype = declared_dtype(info)
+    if tensor_type(info) is None or dtype is None or dtype.kind not in "iuf":
+        return None
+    try:
+        layout = find_layout(info)
+    except InvalidInputError:
+        return None
+    return layout if layout.channel_axis is not None else None
 
 
 #: what pixels can be, besides what the model says

@@ -109,9 +109,10 @@ def _checked(path: Path) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """The files of a distribution that the page needs, by their names: Python and NumPy compiled and
-    without what nothing uses, and a lock file that lists nothing else. Raises InvalidInputError if
-    one is missing.
+    """The files of a distribution that the page needs, by their names: Python and NumPy, compiled
+    and without what nothing uses, and a lock file that lists nothing else.
+
+    Raises InvalidInputError if one is missing.
     """
     try:
         files = {name: (folder / name).read_bytes() for name in FILES}

@@ -7,14 +7,14 @@ import functools
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from onnxwalk.interpreter.errors import InvalidInputError
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    # The types by which browsers accept scripts and compile WebAssembly, whatever the system says.
-    extensions_map = {
+    #: by which browsers accept scripts and compile WebAssembly, whatever the system says
+    extensions_map: ClassVar[dict[str, str]] = {
         **SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
         ".mjs": "text/javascript",

@@ -8,19 +8,19 @@ from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
 
-_FEWEST = 128  # samples that a sound has; shorter axes are something else
+_FEWEST = 256  # samples that a sound has; shorter axes are something else
 
 
 def takes_sound(info: TensorInfo) -> bool:
     """Whether an input looks as if it were for samples of sound: (samples), (N, samples) or
-    (N, 1, samples) of floats."""
+    (N, 1, samples) of floats or of 16 bits."""
     shape, dtype = declared_shape(info), declared_dtype(info)
-    if not shape or dtype is None or dtype.kind not in "fi" or len(shape) > 3:
+    if not shape or dtype is None or not (dtype.kind == "f" or dtype == np.int16):
         return False
     last = shape[-1]
-    return all(not isinstance(size, int) or size == 1 for size in shape[:-1]) and (
-        not isinstance(last, int) or last >= _FEWEST
-    )
+    is_single = all(not isinstance(size, int) or size == 1 for size in shape[:-1])
+    is_long = not isinstance(last, int) or last >= _FEWEST
+    return is_single and is_long and len(shape) <= 3
 
 
 def sound_row(info: TensorInfo, samples: np.ndarray) -> tuple[np.ndarray, str]:

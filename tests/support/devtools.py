@@ -1,4 +1,4 @@
-"""A browser that is driven as by hand: headless Chromium, over the pipe of its DevTools protocol."""
+"""A browser driven as by hand: headless Chromium, over the pipe of its DevTools protocol."""
 
 from __future__ import annotations
 
