@@ -45,10 +45,11 @@ LAYERS = [
     ["interpreter.reader"],
     ["interpreter.weights"],
     ["interpreter.runtime"],
-    ["interpreter.inputs"],
     ["interpreter.compiler"],
     ["interpreter.gradients"],
     ["interpreter.session"],
+    ["interpreter.rows"],
+    ["interpreter.batches"],
     ["interpreter.training"],
     [
         "interpreter.backend",
@@ -76,7 +77,7 @@ LAYERS = [
 #: and what is optional. (What ``optional.py`` imports by its name is optional too.)
 THIRD_PARTY = {
     "rich": {"interpreter.cli"},
-    "PIL": {"interpreter.cli", "interpreter.inputs.images", "ops.ai_onnx.vision"},
+    "PIL": {"interpreter.rows", "ops.ai_onnx.vision"},
     "sklearn": {"interpreter.estimators"},
     "threadpoolctl": {"interpreter.runtime.threads"},
     "ml_dtypes": {"ops"},

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from onnxwalk.interpreter.compiler.passes import REWRITES
@@ -131,10 +129,3 @@ def _parse_float(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def check_folder(path: Path) -> None:
-    """Raise InvalidInputError if the folder in which ``path`` is to be written doesn't exist."""
-    folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
-        raise InvalidInputError(f"{path}: folder {folder} not found")

@@ -18,8 +18,8 @@ from onnxwalk.interpreter.compiler.context import every_node
 from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.constants import own_tensors
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
-from onnxwalk.interpreter.inputs.random_values import random_feeds
 from onnxwalk.interpreter.ir.model import Graph, SparseTensor
+from onnxwalk.interpreter.rows.random_values import random_feeds
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxwalk.interpreter.cli._arguments import add_integer, positive_number
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.inputs.pixels import Pixels
+from onnxwalk.interpreter.rows.pixels import Pixels
 
 
 def add_pixels(parser: argparse.ArgumentParser) -> None:

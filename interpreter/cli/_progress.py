@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,6 +31,48 @@ class Bar:
             print(text, file=sys.stderr, flush=True)
         else:
             self._shown.console.print(text)
+
+
+class Status:
+    """One line about something long, that is told again and again: in a terminal the line stays
+    where it is, elsewhere it is printed every ``EVERY`` seconds.
+
+    Nothing is drawn but in ``tell``, by no thread of its own, so that the process can be forked.
+    """
+
+    EVERY = 30.0
+
+    def __init__(self, shown: Progress | None) -> None:
+        self._shown, self._last = shown, time.monotonic()
+        self._task = None if shown is None else shown.add_task("", total=1.0)
+
+    def tell(self, text: str, fraction: float) -> None:
+        """``fraction``: how much is done, from 0 to 1."""
+        if self._shown is not None and self._task is not None:
+            self._shown.update(self._task, completed=fraction, description=text)
+            self._shown.refresh()
+        elif time.monotonic() - self._last >= self.EVERY:
+            self._last = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        if self._shown is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._shown.console.print(text)
+
+
+@contextlib.contextmanager
+def status() -> Iterator[Status]:
+    """A ``Status`` in the ``with`` block."""
+    if not sys.stderr.isatty():
+        yield Status(None)
+        return
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    console = _show.console(stderr=True)
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as shown:
+        yield Status(shown)
 
 
 @contextlib.contextmanager

@@ -25,16 +25,16 @@ from onnxwalk.interpreter.analysis.explore.collect import (
     to_json,
 )
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, wrap_error
-from onnxwalk.interpreter.inputs.decoded import picture_feed
-from onnxwalk.interpreter.inputs.feed import Feed
-from onnxwalk.interpreter.inputs.images import Layout, find_layout
-from onnxwalk.interpreter.inputs.pixels import Pixels
-from onnxwalk.interpreter.inputs.random_values import random_feeds
-from onnxwalk.interpreter.inputs.reader import Reader
-from onnxwalk.interpreter.inputs.rows import ArrayRows
 from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.playground.sounds import sound_row, takes_sound
+from onnxwalk.interpreter.rows.arrays import ArrayRows
+from onnxwalk.interpreter.rows.decoded import picture_feed
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.images import Layout, find_layout
+from onnxwalk.interpreter.rows.pixels import Pixels
+from onnxwalk.interpreter.rows.random_values import random_feeds
+from onnxwalk.interpreter.rows.reader import Reader
 from onnxwalk.interpreter.session import Session, load
 from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape, tensor_type
 from onnxwalk.interpreter.text import TextRows, tokenizers
@@ -277,7 +277,7 @@ class Engine:
     def _read_file(self, session: Session, info: TensorInfo, chosen: Mapping[str, Any]) -> Feed:
         """A file as ``run --input`` reads it, or one row of it."""
         path = Path(chosen["path"])
-        feeds = Reader(session, Pixels(), None, False).read([f"{info.name}={path}"])
+        feeds = Reader(session, Pixels(), None).read([f"{info.name}={path}"])
         feed = feeds[info.name]
         feed.origin = "by hand" if chosen["kind"] == "hand" else path.name
         row, length = chosen.get("row"), feed.rows.length

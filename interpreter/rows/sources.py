@@ -70,6 +70,14 @@ def missing_file(text: str) -> InvalidInputError:
     return InvalidInputError(f"{text}: {what}")
 
 
+def find_files(text: str) -> list[Path]:
+    """The file of this name, or those that a pattern matches, sorted. Raises InvalidInputError if
+    there is none."""
+    if found := _find(text):
+        return found
+    raise missing_file(text)
+
+
 def list_inputs(infos: Iterable[TensorInfo]) -> str:
     """The inputs of a model, for messages."""
     listed = "; ".join(map(str, infos))

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.inputs.feed import Feed
-from onnxwalk.interpreter.inputs.images import arranged, find_layout
-from onnxwalk.interpreter.inputs.pixels import Pixels, complete
-from onnxwalk.interpreter.inputs.rows import ArrayRows
 from onnxwalk.interpreter.ir.model import TensorInfo
+from onnxwalk.interpreter.rows.arrays import ArrayRows
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.images import arranged, find_layout
+from onnxwalk.interpreter.rows.pixels import Pixels, complete
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.convert import declared_dtype
 

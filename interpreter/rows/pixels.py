@@ -1,4 +1,4 @@
-"""How pictures become numbers: what the user says, else the model, else 0 to 1."""
+"""How pictures become numbers: what the caller says, else the model, else 0 to 1."""
 
 from __future__ import annotations
 

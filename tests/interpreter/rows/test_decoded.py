@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.inputs.decoded import Decoded
-from onnxwalk.interpreter.inputs.pixels import Pixels, fitted
+from onnxwalk.interpreter.rows.decoded import Decoded
+from onnxwalk.interpreter.rows.pixels import Pixels, fitted
 
 #: large to small, small to large, one axis of each, those that Pillow 13 begins with the rows
 SIZES = [(62, 80, 42, 16), (16, 41, 22, 39), (9, 7, 50, 60), (80, 33, 20, 44), (1, 5, 3, 1)]
