@@ -2,11 +2,13 @@
 
 /** Without a word for so long, a worker is taken for dead. */
 const SILENCE = 120_000;
+/** A worker that fails so often before it is ready isn't started once more. */
+const MOST_FAILURES = 3;
 
 export class Client {
   /** `tell(title, done, total)` hears of progress, `ready(seconds)` of a worker that can be called. */
   constructor(settings, tell, ready) {
-    Object.assign(this, { settings, tell, ready, calls: new Map(), next: 0, watch: null });
+    Object.assign(this, { settings, tell, ready, calls: new Map(), next: 0, watch: null, failures: 0 });
     this.start();
   }
 
@@ -31,6 +33,7 @@ export class Client {
     this.listen();
     if (message.progress) return this.tell(...message.progress);
     if (message.ready) {
+      this.failures = 0;
       this.resolve();
       return this.ready((performance.now() - this.begun) / 1000);
     }
@@ -68,8 +71,7 @@ export class Client {
     this.reject(error);
     const calls = [...this.calls.values()];
     this.calls.clear();
-    if (this.failures === undefined) this.failures = 0;
-    if (++this.failures < 6) this.start();
+    if (++this.failures < MOST_FAILURES) this.start();
     for (const call of calls) call.reject(error);
     if (!calls.length) this.tell(`Python has ended: ${reason}`, 0, 1);
   }

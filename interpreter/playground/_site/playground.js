@@ -163,7 +163,6 @@ async function run() {
   show(data);
 }
 
-byId("run").addEventListener("click", run);
 byId("inputs").addEventListener("submit", event => {
   event.preventDefault();
   run();

@@ -235,6 +235,20 @@ def test_two_models_are_compared(page, tmp_path):
     page.wait("/All 2 values are equal/.test(document.getElementById('compared').textContent)")
 
 
+def test_a_model_in_two_files(page, tmp_path):
+    weights = np.arange(1000, dtype=np.float32)
+    path = save_model(
+        tmp_path / "two.onnx", [helper.make_node("Add", ["x", "w"], ["y"])],
+        [("x", T.FLOAT, [1000])], [("y", T.FLOAT, [1000])], {"w": weights},
+    )  # fmt: skip
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    assert "w.bin" in open_model(page, path)
+    open_model(page, tmp_path / "w.bin", path)
+    kind(page, "zeros")
+    run(page)
+    np.testing.assert_array_equal(value_of(page, "y"), weights)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"not a model", "broken.onnx"), (b"", "broken.onnx")]
 )
