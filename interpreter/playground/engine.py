@@ -239,7 +239,8 @@ class Engine:
 
         sample  "number": of the demo's samples
         text    "text"
-        picture "path": of the RGBA bytes; "width", "height", "name"; "range", "bgr", "crop"
+        picture "path": of the RGBA bytes; "width", "height", "name"; "range", "bgr", "crop";
+                "wide", "high": the size for an input of any
         sound   "path": of the float32 samples; "rate", "name"
         file    "path"; "row": one of the rows, or None for all
         hand    "path": of a JSON file
@@ -257,7 +258,8 @@ class Engine:
         if kind == "picture":
             rgba = np.fromfile(chosen["path"], np.uint8)
             rgba = rgba.reshape(chosen["height"], chosen["width"], 4)
-            return picture_feed(session, info, rgba, _pixels(chosen), chosen["name"])
+            size = chosen.get("wide"), chosen.get("high")
+            return picture_feed(session, info, rgba, _pixels(chosen), chosen["name"], size)
         if kind == "sound":
             row, note = sound_row(info, np.fromfile(chosen["path"], np.float32))
             return Feed(info, ArrayRows(row), f"{chosen['name']}, {chosen['rate']:,} Hz", [note])

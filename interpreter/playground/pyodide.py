@@ -47,7 +47,7 @@ _UNUSED = (
 )  # fmt: skip
 _UNUSED_ENDINGS = (".pyi", ".pxd", ".a", ".h", ".txt", ".pc", ".ini")
 #: the same of Python's own library: tools for developers, servers, mail, processes
-_UNUSED_MODULES = frozenset(
+UNUSED_MODULES = frozenset(
     "cgi cgitb doctest ensurepip ftplib imaplib lib2to3 mailbox multiprocessing nntplib optparse "
     "pdb poplib pydoc pydoc_data smtplib telnetlib turtle unittest venv wsgiref xml xmlrpc".split()
 )
@@ -142,7 +142,7 @@ def _is_needed_of_numpy(name: str) -> bool:
 
 
 def _is_needed(name: str) -> bool:
-    return name.split("/")[0].removesuffix(".py") not in _UNUSED_MODULES
+    return name.split("/")[0].removesuffix(".py") not in UNUSED_MODULES
 
 
 def can_compile() -> bool:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from onnxwalk.interpreter.errors import InvalidInputError
+
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python without the library of xz, as that of browsers
+
+    class LZMAError(Exception):  # type: ignore[no-redef]
+        """Never raised: tarfile says that it can't read such an archive."""
+
+
+#: what reading an archive may raise
+_DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError)
 
 #: the endings of archives
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -63,7 +73,7 @@ class Archive:
             yield
         except FileNotFoundError:
             raise InvalidInputError(f"{self.path}: no such file") from None
-        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        except _DAMAGED as error:
             reason = str(error).partition(":\n")[0]  # tarfile lists each way that it tried
             message = f"{self.path}: not a tar archive, or damaged: {reason}"
             raise InvalidInputError(message) from error

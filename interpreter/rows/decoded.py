@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,13 +102,22 @@ def _sum_in_order(weights: np.ndarray) -> float:
 
 
 def picture_feed(
-    session: HasInputs, info: TensorInfo, rgba: np.ndarray, settings: Pixels, origin: str
+    session: HasInputs,
+    info: TensorInfo,
+    rgba: np.ndarray,
+    settings: Pixels,
+    origin: str,
+    size: tuple[int | None, int | None] = (None, None),
 ) -> Feed:
     """The feed of one picture, RGBA (H, W, 4) of uint8, as ``run`` makes it of a file.
+
+    ``size``: width and height, for an input that takes any; by default the picture's own.
 
     Raises InvalidInputError for an input that takes no pictures.
     """
     layout = find_layout(info, settings.layout)
+    width, height = layout.width or size[0], layout.height or size[1]
+    layout = replace(layout, width=width, height=height)
     dtype = declared_dtype(info) or np.dtype(np.float32)
     pixels = complete(settings, session, info, dtype)
     row = arranged(Decoded(rgba).convert(layout.channels), layout, pixels, dtype, origin)

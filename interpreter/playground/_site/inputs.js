@@ -8,6 +8,8 @@ const KINDS = {
   file: "file", hand: "by hand",
 };
 
+const MOST_SIDE = 640; // of a picture for an input that takes any size, until the user says more
+
 export class Input {
   /** `described`: as the engine describes it; `fail(error)` shows an error, `changed()` runs again. */
   constructor(described, fail, changed) {
@@ -106,7 +108,17 @@ export class Input {
     const preview = make("canvas", { class: "preview", hidden: "", role: "img", "aria-label": "the picture" });
     const video = make("video", { class: "preview", hidden: "", muted: "", playsinline: "", "aria-label": "the camera" });
     const options = { range: "model", bgr: false, crop: false };
+    const side = (key, title) => make("input", { type: "number", min: 1, max: 4096, "aria-label": title,
+      oninput: event => set(key, +event.target.value || null) });
+    const wide = width === null ? side("wide", "width") : null, high = height === null ? side("high", "height") : null;
+    const sizes = wide || high ? make("label", { class: "row", hidden: "" }, "resized to ", wide ?? String(width),
+      " × ", high ?? String(height)) : null;
     const take = picture => {
+      // Most networks that take any size halve it five times.
+      const scale = Math.min(1, MOST_SIDE / Math.max(picture.width, picture.height));
+      for (const [field, key, length] of [[wide, "wide", picture.width], [high, "high", picture.height]])
+        if (field) options[key] = field.value = Math.max(32, Math.round(length * scale / 32) * 32);
+      if (sizes) sizes.hidden = false;
       this.given = { ...picture, ...options };
       Object.assign(preview, { width: picture.width, height: picture.height, hidden: false });
       preview.getContext("2d").putImageData(picture.image, 0, 0);
@@ -137,7 +149,7 @@ export class Input {
     const box = (name, text) => make("label", {}, make("input", { type: "checkbox",
       onchange: event => set(name, event.target.checked) }), ` ${text}`);
     const size = [width, height].map(side => side ?? "any").join(" × ");
-    return [make("p", { class: "row" }, file, shoot), video, preview,
+    return [make("p", { class: "row" }, file, shoot), video, preview, ...(sizes ? [sizes] : []),
       make("details", {}, make("summary", {}, `how pixels become numbers (${size})`),
         make("label", { class: "row" }, "range ", range), box("bgr", "blue first"), " ",
         box("crop", "cut out the middle, not stretched"))];

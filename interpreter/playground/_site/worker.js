@@ -87,5 +87,8 @@ async function answer({ id, method, values }) {
 let turn = Promise.resolve(); // one after the other
 addEventListener("message", ({ data }) => {
   turn = turn.then(() => data.start ? start(data.start) : answer(data))
-    .catch(error => postMessage({ fatal: String(error.message || error).split("\n").filter(Boolean).at(-1) }));
+    .catch(error => {
+      const lines = String(error.message || error).split("\n").filter(Boolean);
+      postMessage({ fatal: lines.findLast(line => /^\w*(Error|Exception)\b/.test(line)) || lines.at(-1) });
+    });
 });
