@@ -13,7 +13,7 @@ from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.rows.arrays import ArrayRows
 from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.images import arranged, find_layout
-from onnxwalk.interpreter.rows.pixels import Pixels, complete
+from onnxwalk.interpreter.rows.pixels import Pixels, complete, fitted
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.convert import declared_dtype
 
@@ -120,5 +120,6 @@ def picture_feed(
     layout = replace(layout, width=width, height=height)
     dtype = declared_dtype(info) or np.dtype(np.float32)
     pixels = complete(settings, session, info, dtype)
-    row = arranged(Decoded(rgba).convert(layout.channels), layout, pixels, dtype, origin)
+    image = fitted(Decoded(rgba).convert(layout.channels), pixels, width, height)
+    row = arranged(np.asarray(image), layout, pixels, dtype, origin)
     return Feed(info, ArrayRows(row[None] if layout.batch else row), origin, [pixels.describe()])
