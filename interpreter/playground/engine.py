@@ -32,7 +32,7 @@ from onnxwalk.interpreter.rows.arrays import ArrayRows
 from onnxwalk.interpreter.rows.decoded import picture_feed
 from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.images import Layout, find_layout
-from onnxwalk.interpreter.rows.pixels import Pixels
+from onnxwalk.interpreter.rows.pixels import UNSAID, Pixels
 from onnxwalk.interpreter.rows.random_values import random_feeds
 from onnxwalk.interpreter.rows.reader import Reader
 from onnxwalk.interpreter.session import Session, load
@@ -259,7 +259,9 @@ class Engine:
             rgba = np.fromfile(chosen["path"], np.uint8)
             rgba = rgba.reshape(chosen["height"], chosen["width"], 4)
             size = chosen.get("wide"), chosen.get("high")
-            return picture_feed(session, info, rgba, _pixels(chosen), chosen["name"], size)
+            feed = picture_feed(session, info, rgba, _pixels(chosen), chosen["name"], size)
+            feed.notes = [note.replace(UNSAID, "the model doesn't say") for note in feed.notes]
+            return feed
         if kind == "sound":
             row, note = sound_row(info, np.fromfile(chosen["path"], np.float32))
             return Feed(info, ArrayRows(row), f"{chosen['name']}, {chosen['rate']:,} Hz", [note])

@@ -14,6 +14,8 @@ from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.pixels import pixels_of_graph, stored_pixels
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 
+#: where the range is from if nothing says it; what the user may say is the command line's
+UNSAID = "the model doesn't say: --scale, --mean, --std"
 #: Pillow's number of the filter
 _BILINEAR = 2
 #: pixels of a picture above which Pillow itself refuses to read one
@@ -79,7 +81,7 @@ def complete(given: Pixels, session: HasInputs, info: TensorInfo, dtype: np.dtyp
     if expected is not None:
         found = replace(given, low=expected.low, high=expected.high, bgr=bgr)
         return replace(found, source=expected.source)
-    unsaid = "" if given.mean or given.std else "the model doesn't say: --scale, --mean, --std"
+    unsaid = "" if given.mean or given.std else UNSAID
     return replace(given, low=0.0, high=1.0, bgr=bgr, source=unsaid)
 
 

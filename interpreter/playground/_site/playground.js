@@ -158,6 +158,7 @@ async function run() {
   if (!settings || busy) return;
   const data = await working("run", () => client.call("run", { settings }));
   if (!data) return;
+  if (matchMedia("(max-width:800px)").matches) byId("shown").scrollIntoView(); // it is below all this
   for (const input of inputs)
     input.tell(data.notes[input.described.name], data.origins[input.described.name]);
   show(data);
