@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help=text)
     text = "serve the page on this machine until Ctrl-C; without -o from a temporary folder"
     parser.add_argument("--serve", action="store_true", help=text)
-    add_integer(parser, "--port", "port for --serve (default: a free one)", default=0, least=0)
+    add_integer(parser, "--port", "port for --serve; 0: a free one", default=0, least=0)
     text = (
         "a Pyodide distribution with NumPy in place of what npm and pip fetch: a folder, which is "
         "copied, or an address, from which the page then loads it"
