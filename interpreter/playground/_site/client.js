@@ -53,14 +53,15 @@ export class Client {
   }
 
   /** Call a method of the engine; rejected with its one-line error. */
-  async call(method, values = {}) {
-    await this.started;
+  call(method, values = {}) {
     const id = this.next++;
-    return new Promise((resolve, reject) => {
-      this.calls.set(id, { resolve, reject });
+    const answer = new Promise((resolve, reject) => this.calls.set(id, { resolve, reject }));
+    this.started.then(() => {
+      if (!this.calls.has(id)) return; // that worker was ended before it began
       this.listen();
       this.worker.postMessage({ id, method, values });
-    });
+    }, () => {});
+    return answer;
   }
 
   /** End the worker, and what was called; a new one begins. */
