@@ -15,14 +15,8 @@ from onnxwalk.interpreter.errors import InvalidInputError
 
 try:
     from lzma import LZMAError
-except ImportError:  # a Python without the library of xz, as that of browsers
-
-    class LZMAError(Exception):  # type: ignore[no-redef]
-        """Never raised: tarfile says that it can't read such an archive."""
-
-
-#: what reading an archive may raise
-_DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError)
+except ImportError:  # Pyodide, and a Python that was built without it
+    LZMAError = tarfile.CompressionError  # type: ignore[assignment, misc]
 
 #: the endings of archives
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -75,7 +69,7 @@ class Archive:
             yield
         except FileNotFoundError:
             raise InvalidInputError(f"{self.path}: no such file") from None
-        except _DAMAGED as error:
+        except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError) as error:
             reason = str(error).partition(":\n")[0]  # tarfile lists each way that it tried
             message = f"{self.path}: not a tar archive, or damaged: {reason}"
             raise InvalidInputError(message) from error
