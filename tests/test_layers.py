@@ -60,6 +60,7 @@ LAYERS = [
         "onnxruntime",
     ],
     ["as_onnxruntime"],
+    ["interpreter.playground"],
     ["interpreter.cli"],
     ["interpreter"],
     ["export.errors"],

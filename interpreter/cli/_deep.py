@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.compiler.context import every_node
 from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.constants import own_tensors
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Graph, SparseTensor
 from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.random_values import random_feeds
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 

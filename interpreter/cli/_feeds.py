@@ -8,10 +8,10 @@ from typing import Any
 
 from onnxwalk.interpreter.cli._arguments import add_integer, add_repeated
 from onnxwalk.interpreter.cli._pixels import add_pixels, get_pixels
-from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.pixels import Pixels
+from onnxwalk.interpreter.rows.random_values import random_feeds
 from onnxwalk.interpreter.rows.texts import read_texts
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.convert import declared_shape

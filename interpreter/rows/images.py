@@ -206,11 +206,7 @@ class ImageRows:
         """One image: (H, W, C), (C, H, W) or (H, W)."""
         pixels = self._kept.pop(path, None)
         pixels = self._decode(path) if pixels is None else pixels
-        if pixels.ndim == 2 and self.layout.channel_axis is not None:
-            pixels = pixels[:, :, None]
-        if self.layout.channel_axis == 0:
-            pixels = np.moveaxis(pixels, -1, 0)
-        return self._numbers(pixels, path)
+        return arranged(pixels, self.layout, self._pixels, self._dtype, str(path))
 
     def _source(self, path: Path) -> Path | IO[bytes]:
         """The file of an image, or what an archive holds of it."""
@@ -228,15 +224,24 @@ class ImageRows:
             image = image.convert(_MODES[self.layout.channels])
         return np.asarray(fitted(image, self._pixels, self.layout.width, self.layout.height))
 
-    def _numbers(self, pixels: np.ndarray, path: Path) -> np.ndarray:
-        wide = np.float64 if self._dtype == np.float64 else np.float32
-        with np.errstate(all="ignore"):  # what is too large is an error, not a warning
-            numbers = to_numbers(pixels, self._pixels, self.layout.channel_axis, wide)
-        if not np.isfinite(numbers).all():
-            raise InvalidInputError(f"{path}, {self._pixels.describe()}: beyond {self._dtype}")
-        if self._dtype.kind in "iub":
-            numbers = np.rint(numbers)
-        return convert(numbers, self._dtype, f"{path}, {self._pixels.describe()}")
+
+def arranged(
+    pixels: np.ndarray, layout: Layout, settings: Pixels, dtype: np.dtype, origin: str
+) -> np.ndarray:
+    """The bytes of a picture, (H, W, C) or (H, W), as one sample of an input: (H, W, C), (C, H, W)
+    or (H, W). Raises InvalidInputError for numbers that the dtype doesn't hold."""
+    if pixels.ndim == 2 and layout.channel_axis is not None:
+        pixels = pixels[:, :, None]
+    if layout.channel_axis == 0:
+        pixels = np.moveaxis(pixels, -1, 0)
+    wide = np.float64 if dtype == np.float64 else np.float32
+    with np.errstate(all="ignore"):  # what is too large is an error, not a warning
+        numbers = to_numbers(pixels, settings, layout.channel_axis, wide)
+    if not np.isfinite(numbers).all():
+        raise InvalidInputError(f"{origin}, {settings.describe()}: beyond {dtype}")
+    if dtype.kind in "iub":
+        numbers = np.rint(numbers)
+    return convert(numbers, dtype, f"{origin}, {settings.describe()}")
 
 
 def _import_pillow() -> tuple[Any, Any]:

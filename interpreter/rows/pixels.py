@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,10 @@ from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.pixels import pixels_of_graph, stored_pixels
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 
+#: where the range is from if nothing says it; what the user may say is the command line's
+UNSAID = "the model doesn't say: --scale, --mean, --std"
+#: Pillow's number of the filter
+_BILINEAR = 2
 #: pixels of a picture above which Pillow itself refuses to read one
 _MOST = 178_956_970
 
@@ -76,7 +81,7 @@ def complete(given: Pixels, session: HasInputs, info: TensorInfo, dtype: np.dtyp
     if expected is not None:
         found = replace(given, low=expected.low, high=expected.high, bgr=bgr)
         return replace(found, source=expected.source)
-    unsaid = "" if given.mean or given.std else "the model doesn't say: --scale, --mean, --std"
+    unsaid = "" if given.mean or given.std else UNSAID
     return replace(given, low=0.0, high=1.0, bgr=bgr, source=unsaid)
 
 
@@ -102,14 +107,20 @@ def to_numbers(pixels: np.ndarray, settings: Pixels, axis: int | None, wide: Any
     return values
 
 
+def _middle(old: Sequence[int], new: Sequence[int]) -> tuple[float, float, float, float]:
+    """The largest part of a picture in the middle that has the form of another size."""
+    share = new[0] / new[1]
+    wide, high = min(old[0], share * old[1]), min(old[1], old[0] / share)
+    left, top = (old[0] - wide) / 2, (old[1] - high) / 2
+    return left, top, left + wide, top + high
+
+
 def fitted(image: Any, settings: Pixels, width: int | None, height: int | None) -> Any:
-    """A Pillow image in the size that the input wants, by ``resize`` and ``crop``.
+    """An image of Pillow, or a ``Decoded`` one, in the size that the input wants, by ``resize`` and
+    ``crop``.
 
     Raises InvalidInputError if there is nothing to cut out, or no size to cut to.
     """
-    from PIL import Image, ImageOps
-
-    bilinear = Image.Resampling.BILINEAR
     if settings.resize is not None:
         factor = settings.resize / min(image.size)
         sides = [max(1, round(side * factor)) for side in image.size]
@@ -118,14 +129,14 @@ def fitted(image: Any, settings: Pixels, width: int | None, height: int | None) 
                 f"--resize {settings.resize}: a picture of {image.width} × {image.height} would "
                 f"have {sides[0]:,} × {sides[1]:,} pixels"
             )
-        image = image.resize(sides, bilinear)
+        image = image.resize(sides, _BILINEAR)
     size = (width or image.width, height or image.height)
     if image.size == size:
         return image
     if not settings.crop:
-        return image.resize(size, bilinear)
+        return image.resize(size, _BILINEAR)
     if settings.resize is None:
-        return ImageOps.fit(image, size, bilinear)
+        return image.resize(size, _BILINEAR, box=_middle(image.size, size))
     if image.width < size[0] or image.height < size[1]:
         raise InvalidInputError(
             f"--crop {size[0]} × {size[1]} of a picture of {image.width} × {image.height}: "

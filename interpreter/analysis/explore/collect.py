@@ -66,9 +66,10 @@ def collect(
 ) -> dict[str, Any]:
     """The graph and one run of it, in at most ``limit`` bytes of JSON.
 
-    ``labels``: class names that replace those in the file. Times are medians of ``runs``. Of If,
-    Loop and Scan the first ``iterations`` are shown. ``saliency``: also compute what moved the
-    scores. ``progress`` is called with a title, how much of it is done, and of how much.
+    ``labels``: class names that replace those in the file. Times are medians of ``runs``; without
+    any they are those of the first walk. Of If, Loop and Scan the first ``iterations`` are shown.
+    ``saliency``: also compute what moved the scores. ``progress`` is called with a title, how much
+    of it is done, and of how much.
 
     Raises InvalidInputError if the graph alone exceeds ``limit``, and what ``run`` raises.
     """
@@ -134,6 +135,7 @@ class _Collector:
 
     def measure(self, runs: int) -> None:
         """Collect shapes, times and costs."""
+        self.runs = runs
         for name, value in self.feeds.items():
             self._add_value(name, value)
         for event in self.trace:
@@ -144,7 +146,8 @@ class _Collector:
             for k, event in self._walk_again(f"run {number} of {runs}"):
                 times[k].append(event.seconds)
         for k, seconds in times.items():
-            self.nodes[k]["seconds"] = _rounded(statistics.median(seconds or [0.0]))
+            if seconds:
+                self.nodes[k]["seconds"] = _rounded(statistics.median(seconds))
         self._add_provenance()
         shapes = {name: array.shape for name, array in self.stand_ins.items()}
         self.roles = views.find_roles(self.calls, shapes, list(self.feeds))
@@ -188,10 +191,9 @@ class _Collector:
 
     def add_saliency(self, data: dict[str, Any], limit: int) -> None:
         """Add the saliency of the sample, if there is room for it."""
-        words = {name: words for name in self.feeds if (words := self._words(name))}
         room = limit // _SALIENCY_SHARE
         tell = functools.partial(self.tell, "saliency")
-        found = collect_saliency(self.session, self.feeds, words, self.given_labels, room, tell)
+        found = saliency_of(self.session, self.feeds, self.given_labels, room, tell)
         if _count_bytes(found) <= 2 * room:
             data["saliency"] = found
 
@@ -234,7 +236,7 @@ class _Collector:
     def _model(self) -> dict[str, Any]:
         model = self.session.model
         times = []
-        for _ in range(4):  # the first one binds, which isn't part of a run
+        for _ in range(max(self.runs, 1) + 1):  # the first one binds, which isn't part of a run
             start = time.perf_counter()
             self.session.run(None, self.feeds)
             times.append(time.perf_counter() - start)
@@ -294,6 +296,7 @@ class _Collector:
             ],
             "out": [["", self._add_value(name, value)] for name, value in outputs.items()],
             "attributes": describe_attributes(node, operator),
+            "seconds": _rounded(event.seconds),
         }
         read = [self.scopes.full_name(path, name) for name in node.inputs]
         self.calls.append((node.operator_name, node.attributes, read, [*outputs]))
@@ -350,19 +353,8 @@ class _Collector:
         entry.pop("view", None)
         if room:
             entry["view"] = views.build_view(value, self.roles.get(name, ""), room)
-        if words := self._words(name):
+        if words := _words(self.session, self.feeds, name):
             entry["words"] = words
-
-    def _words(self, name: str) -> list[str] | None:
-        """The words of an input's first sample, if the file has a vocabulary for its ids."""
-        tokenizer = (
-            tokenizers(self.session.model.metadata).get(name) if name in self.feeds else None
-        )
-        if tokenizer is None or self.feeds[name].ndim != 2 or not self.feeds[name].size:
-            return None
-        words = tokenizer.vocabulary
-        ids = self.feeds[name][0, :_MAX_WORDS].tolist()
-        return [words[i] if 0 <= i < len(words) else "?" for i in map(int, ids)]
 
     def _attention_weights(self, event: Event) -> np.ndarray | None:
         """The weights of an attention node, (B, heads, queries, keys), which is rarely an output of
@@ -413,11 +405,52 @@ class _Collector:
             with np.errstate(invalid="ignore"):
                 difference = np.abs(y[:, :, :sequences] - recurrence.y())
             entry["differs"] = _rounded(np.nan_to_num(difference).max(initial=0))
-        texts = [words for name in self.feeds if (words := self._words(name))]
+        texts = [words for name in self.feeds if (words := _words(self.session, self.feeds, name))]
         length = recurrence.lengths[0]
         if len(texts) == 1 and len(texts[0]) == steps and "" not in texts[0][:length]:
             entry["words"] = texts[0]
         return entry
+
+
+def saliency_of(
+    session: Session,
+    feeds: Mapping[str, Any],
+    labels: list[str] | None,
+    room: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """What moved the scores of the first sample, for the page, in about ``room`` bytes; without any
+    gradients only a "note" that says why."""
+    words = {name: words for name in feeds if (words := _words(session, feeds, name))}
+    return collect_saliency(session, feeds, words, labels, room, progress)
+
+
+def find_value(
+    session: Session, feeds: Mapping[str, Any], name: str, iterations: int = ITERATIONS
+) -> Any:
+    """The value that the page calls ``name``, in full, of one more walk.
+
+    Raises InvalidInputError if there is none, and what ``run`` raises.
+    """
+    if name in feeds:
+        return feeds[name]
+    scopes = Scopes()
+    for event in session.trace(feeds, iterations=iterations):
+        for values in (event.outputs, event.inputs):
+            for inner, value in values.items():
+                if scopes.full_name(event.path, inner) == name:
+                    return value
+    raise InvalidInputError(f"the last run has no value {name}")
+
+
+def _words(session: Session, feeds: Mapping[str, Any], name: str) -> list[str] | None:
+    """The words of an input's first sample, if the file has a vocabulary for its ids."""
+    tokenizer = tokenizers(session.model.metadata).get(name) if name in feeds else None
+    if tokenizer is None or feeds[name].ndim != 2 or not feeds[name].size:
+        return None
+    words = tokenizer.vocabulary
+    ids = feeds[name][0, :_MAX_WORDS].tolist()
+    return [words[i] if 0 <= i < len(words) else "?" for i in map(int, ids)]
 
 
 def _item_text(item: Any) -> str:

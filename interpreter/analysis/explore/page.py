@@ -18,8 +18,8 @@ from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session
 
-_FOLDER = Path(__file__).parent / "_page"
-_SCRIPTS = (
+FOLDER = Path(__file__).parent / "_page"
+SCRIPTS = (
     "dagre.min.js",
     "util.js",
     "graph.js",
@@ -117,10 +117,10 @@ class Page:
 
 def build_page(data: Mapping[str, Any], title: str) -> str:
     """The complete HTML document."""
-    style = (_FOLDER / "style.css").read_text("utf-8")
-    body = (_FOLDER / "body.html").read_text("utf-8")
+    style = (FOLDER / "style.css").read_text("utf-8")
+    body = (FOLDER / "body.html").read_text("utf-8")
     scripts = "".join(
-        f"<script>{(_FOLDER / name).read_text('utf-8')}</script>\n" for name in _SCRIPTS
+        f"<script>{(FOLDER / name).read_text('utf-8')}</script>\n" for name in SCRIPTS
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'

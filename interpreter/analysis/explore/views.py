@@ -69,7 +69,7 @@ def statistics(array: np.ndarray, *, bins: bool = True) -> dict[str, Any]:
 def _histogram(values: np.ndarray, lo: float, hi: float) -> list[int]:
     if not math.isfinite(hi - lo):  # overflow
         values, lo, hi = values / 4, lo / 4, hi / 4
-    bins = ((values - lo) * (_BINS / (hi - lo))).astype(np.int64)
+    bins = ((values - lo) * (_BINS / (hi - lo))).astype(np.intp)
     return np.bincount(np.clip(bins, 0, _BINS - 1), minlength=_BINS).tolist()
 
 
@@ -207,7 +207,7 @@ def downsample(maps: np.ndarray, h: int, w: int) -> np.ndarray:
         return maps
     values = maps if maps.dtype.kind == "f" else maps.astype(np.float32)
     for axis, size in ((1, h), (2, w)):
-        edges = np.arange(size + 1) * values.shape[axis] // size
+        edges = spread_indices(values.shape[axis], size, size + 1)
         shape = [1] * values.ndim
         shape[axis] = size
         with np.errstate(all="ignore"):
@@ -291,6 +291,8 @@ def find_roles(
     return roles
 
 
-def spread_indices(size: int, count: int) -> np.ndarray:
-    """``count`` evenly spread indices from 0 to size - 1; the page's script computes the same."""
-    return np.arange(count) * size // max(count, 1)
+def spread_indices(size: int, count: int, taken: int | None = None) -> np.ndarray:
+    """``count`` evenly spread indices from 0 to size - 1; the page's script computes the same.
+    ``taken``: as many of them, where there may be one more, the end."""
+    places = np.arange(count if taken is None else taken, dtype=np.int64) * size
+    return (places // max(count, 1)).astype(np.intp)  # whose products may be too large for intp

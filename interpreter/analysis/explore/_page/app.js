@@ -85,7 +85,9 @@
     parts.push(make("p", { class: "fullname" }, node.says || node.name), crumbs(i));
     if (i === 0) parts.push(...ofModel());
     if (node.op === "Input" && Saliency.has(node.name)) parts.push(Saliency.shown(node.name));
-    else if (i === 0 && Saliency.note) parts.push(make("p", { class: "note" }, `No saliency: ${Saliency.note}`));
+    else if (i === 0 && Saliency.note()) parts.push(make("p", { class: "note" }, `No saliency: ${Saliency.note()}`));
+    else if (node.op === "Input" && HOST) parts.push(make("button", { onclick: HOST.saliency },
+      "compute the saliency: what moved the score"));
     if (node.doc !== undefined) parts.push(formula(DATA.docs[node.doc]));
     if (node.seconds !== undefined) {
       parts.push(make("p", { class: "figures" },
@@ -187,6 +189,8 @@
       }
       const softmax = from !== undefined && nodes[from].op === "Softmax";
       content.append(...Values.shown(value, softmax).filter(Boolean));
+      if (HOST && !value.items) content.append(make("button", { class: "save", onclick: () => HOST.download(value.name),
+        title: "download the whole value" }, ".npy"));
       box.append(content);
     }
     box.addEventListener("toggle", () => { if (box.open) fill(); });
@@ -282,8 +286,14 @@
     try { localStorage.setItem("onnxwalk-theme", theme); } catch { /* a file may have no storage */ }
     tell();
   }
+  byId("theme").hidden = Boolean(HOST); // the page around this one has it
   byId("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
+  addEventListener("storage", event => { // the page around this one switches as well
+    if (event.key !== "onnxwalk-theme" || !event.newValue) return;
+    document.documentElement.dataset.theme = event.newValue;
+    tell();
+  });
   try {
     const kept = localStorage.getItem("onnxwalk-theme");
     if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
@@ -291,13 +301,14 @@
 
   function toSaliency() {
     const i = Saliency.first();
+    if (i < 0 && HOST) HOST.saliency();
     if (i < 0) return;
     goTo(i, { uncover: true, middle: true });
     const section = byId("saliency-section");
     section.scrollIntoView();
     section.focus({ preventScroll: true });
   }
-  byId("saliency").hidden = Saliency.first() < 0;
+  byId("saliency").hidden = Saliency.first() < 0 && !HOST;
   byId("saliency").addEventListener("click", toSaliency);
   byId("help").addEventListener("click", () => byId("keys").showModal());
   byId("back").addEventListener("click", () => step(-1));
@@ -311,6 +322,17 @@
   slider.addEventListener("input", () => goTo(+slider.value));
   Graph.listen(id => goTo(id), toggle);
   addEventListener("hashchange", followFragment);
+  if (HOST) addEventListener("message", event => {
+    if (event.source !== parent || event.origin !== location.origin) return;
+    const { found, value } = event.data;
+    if (found) {
+      Saliency.set(found);
+      goTo(0, { uncover: true, middle: true });
+      toSaliency();
+    }
+    const i = value === undefined ? undefined : Graph.madeBy.get(values.findIndex(v => v.name === value));
+    if (i !== undefined) goTo(i, { uncover: true, middle: true });
+  });
 
   const used = new Set(nodes.map(node => kindOf(node.op)));
   byId("key").append(...KINDS.filter(([kind]) => used.has(kind)).map(([kind, text]) =>

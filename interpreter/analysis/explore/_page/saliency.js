@@ -2,10 +2,17 @@
 /* Saliency: an overlay over the picture, words in colours, bars over steps; by class and method. */
 
 const Saliency = (() => {
-  const found = DATA.saliency || {};
-  const entries = found.entries || [];
+  let found = DATA.saliency || {}, entries = found.entries || [];
   const POSITIVE = [240, 138, 36], NEGATIVE = [47, 127, 196];
-  const state = { method: entries.length ? Object.keys(found.methods).at(-1) : "", class: 0, strength: 85 };
+  const state = { strength: 85 };
+
+  /** Show what was computed, now or beforehand. */
+  function set(computed) {
+    found = computed;
+    entries = found.entries || [];
+    Object.assign(state, { method: entries.length ? Object.keys(found.methods).at(-1) : "", class: 0 });
+  }
+  set(found);
 
   /** Whether an input has something to show; without any results it is the first input. */
   const has = name => entries.some(entry => entry.parts.some(part => part.input === name));
@@ -116,5 +123,5 @@ const Saliency = (() => {
   /** The first input with saliency, of the nodes of the page; -1 without any. */
   const first = () => DATA.nodes.findIndex(node => node.op === "Input" && has(node.name));
 
-  return { has, shown, first, note: entries.length ? null : found.note };
+  return { has, shown, first, set, note: () => entries.length ? null : found.note };
 })();

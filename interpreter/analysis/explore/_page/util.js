@@ -3,6 +3,10 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
+/* A page around this one may compute more: HOST.download(name) saves a value as .npy, HOST.saliency()
+   computes it, and sends it here as the message {found}. A file alone has none. */
+const HOST = window.HOST || null;
+
 /** An element: make("p", {class: "note"}, "text", child, …) */
 function make(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
@@ -15,6 +19,7 @@ function makeSvg(tag, attributes = {}, ...children) {
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") element.style.cssText = value; // which a strict policy allows
     else if (value !== undefined && value !== null) element.setAttribute(name, value);
   }
   element.append(...children.filter(child => child !== null && child !== undefined));
