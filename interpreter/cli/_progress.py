@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import Any
 
 from onnxwalk.interpreter.cli import _show
 
 
 class Bar:
-    """How far something is: a call shows it, unless stderr isn't a terminal."""
+    """How far something is: a call shows it, unless stderr isn't a terminal, or rich is missing."""
 
-    def __init__(self, title: str, shown: Progress | None) -> None:
+    def __init__(self, title: str, shown: Any) -> None:
+        """``shown``: a ``rich.progress.Progress``, or ``None``."""
         self._shown = shown
         self._task = None if shown is None else shown.add_task(title, total=None)
 
@@ -35,14 +35,9 @@ class Bar:
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Bar]:
     """A progress bar in the ``with`` block, to be called with how much is done, and of how much."""
-    if not sys.stderr.isatty():
+    terminal = _show.terminal(sys.stderr) if sys.stderr.isatty() else None
+    if terminal is None:
         yield Bar(title, None)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_show.console(stderr=True), transient=True) as shown:
+    with terminal.progress_bars() as shown:
         yield Bar(title, shown)
