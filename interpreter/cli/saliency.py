@@ -360,11 +360,11 @@ def _print_map(parts: np.ndarray) -> None:
     shares = np.clip(np.abs(cells) / draw.largest(cells), 0, 1)
     codes = np.nan_to_num(shares * (len(_SHADES) - 1)).round().astype(int)
     for values, row in zip(cells, codes, strict=True):
-        parts: list[_show.Part] = [("  ", "")]
+        shaded: list[_show.Part] = [("  ", "")]
         for value, code in zip(values, row, strict=True):
             sign = "-" if value < 0 and code else _SHADES[code]
-            parts.append((sign + _SHADES[code], "dark_orange3" if value > 0 else "blue"))
-        _show.styled(parts)
+            shaded.append((sign + _SHADES[code], "dark_orange3" if value > 0 else "blue"))
+        _show.styled(shaded)
     low, high = (np.unravel_index(f(parts), parts.shape) for f in (np.argmin, np.argmax))
     _show.line(
         f"  from {parts[low]:+.3g} at row {low[0]}, column {low[1]} "
