@@ -24,7 +24,7 @@ def half_of_memory() -> int:
     except (AttributeError, ValueError, OSError):
         size = count = -1
     total = size * count if size > 0 and count > 0 else _UNKNOWN_MACHINE
-    total = min(total, sys.maxsize)  # 2 GiB with 32 bits, however much the machine has
+    total = min(total, sys.maxsize + 1)  # 2 GiB with 32 bits, however much the machine has
     try:
         with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
             total = min(total, int(file.read()))
@@ -97,4 +97,5 @@ def format_bytes(count: float) -> str:
     if count < 1024:
         return f"{count:.0f} bytes"
     power = min(int(math.log2(count)) // 10, 4)
-    return f"{count / 1024**power:.3g} {'KMGT'[power - 1]}iB"
+    number = count / 1024**power
+    return f"{number:{'.3g' if number < 999.5 else '.0f'}} {'KMGT'[power - 1]}iB"
