@@ -85,7 +85,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
 #: what NumPy and Python say of sizes that no address reaches, some of which need 32 bits
 _BEYOND_ADDRESSES = re.compile(
     "array is too big|(iterator is|broadcast dimensions) too large"
-    "|Maximum allowed (size|dimension) exceeded|index-sized integer|too large to convert to C (long|ssize_t)"
+    "|Maximum allowed (size|dimension) exceeded"
+    "|index-sized integer|too large to convert to C (long|ssize_t)"
 )
 
 
