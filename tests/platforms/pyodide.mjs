@@ -14,8 +14,9 @@ py.setStdout({ write: (bytes) => (process.stdout.write(bytes), bytes.length) });
 py.setStderr({ write: (bytes) => (process.stderr.write(bytes), bytes.length) });
 py.globals.set("arguments", py.toPy([root, ...args]));
 process.exitCode = py.runPython(`
-import runpy, sys, traceback
+import os, runpy, sys, traceback
 root, *sys.argv = arguments
+os.chdir(root)
 sys.path.insert(0, root)
 try:
     if sys.argv[0] == "-c":

@@ -129,7 +129,7 @@ class Musl(Platform):
         wheel(folder / "numpy", self.numpy, **tags, **cp313)
 
     def _compile_zlib(self, folder: Path) -> None:
-        debian_source(folder, "trixie", "zlib")
+        debian_source(folder, "bookworm", "zlib")
         (source,) = folder.glob("zlib-*")
         headers = folder / "root/usr/include/x86_64-linux-musl"
         options = [

@@ -69,7 +69,7 @@ def statistics(array: np.ndarray, *, bins: bool = True) -> dict[str, Any]:
 def _histogram(values: np.ndarray, lo: float, hi: float) -> list[int]:
     if not math.isfinite(hi - lo):  # overflow
         values, lo, hi = values / 4, lo / 4, hi / 4
-    bins = ((values - lo) * (_BINS / (hi - lo))).astype(np.int64)
+    bins = ((values - lo) * (_BINS / (hi - lo))).astype(np.intp)
     return np.bincount(np.clip(bins, 0, _BINS - 1), minlength=_BINS).tolist()
 
 
