@@ -50,7 +50,10 @@ def run_platform(platform: Platform, cases: Path) -> dict[str, Any]:
 
 def _run(command: list[str]) -> tuple[str, str]:
     """What a command prints, and why it failed."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except OSError as error:
+        return "", str(error)
     reason = f"{done.stderr.strip()[-500:]} (exit status {done.returncode})"
     return done.stdout, reason if done.returncode else ""
 
