@@ -21,6 +21,20 @@ trace, a run into a limit and some steps of training: fourteen uses. Only the fi
 and threadpoolctl; ImageDecoder needs Pillow. "Demo" is the time that `onnxwalk demo` says for its
 three models together, 600 samples, and "seconds" the processor's for all cases.
 """
+_BOTTOM = """\
+
+## What could not be had
+
+- CPython 3.14 and 3.15 without lock: PyPI has NumPy for them, but no package with such a Python was
+  found in PyPI, npm or Debian. Of the sources that Debian lists, those of 3.14 and 3.15 weren't on
+  the server; that of 3.13 was, and is built.
+- A newer Pyodide: npm has 314.0 (Python 3.14), but no NumPy for it was found in npm or PyPI. NumPy
+  itself publishes none for Pyodide; that of 0.27.7 lies in a package that serves Pyodide, and is
+  taken only if its sha256 is the one in Pyodide's own list.
+- CPython 3.10, the oldest that is supported: no registry has it, so the machine's is taken.
+- PyPI's NumPy for 32-bit processors and s390x: there is none; Debian's is taken. NumPy 2.4 is the
+  last with wheels for PyPy.
+"""
 _COLUMNS = (
     "platform", "had from", "Python", "NumPy", "bits", "lacks", "right", "need Pillow", "uses",
     "wrong", "demo", "seconds",
@@ -38,7 +52,7 @@ def write_page(
     lines = [rows[name] for name in platforms if name in rows]
     sides = ["---:" if name in _TO_THE_RIGHT else "---" for name in _COLUMNS]
     table = [_line(_COLUMNS), f"|{'|'.join(sides)}|", *lines]
-    path.write_text("\n".join([_TOP, *table]) + "\n", "utf-8")
+    path.write_text("\n".join([_TOP, *table, _BOTTOM]), "utf-8")
 
 
 def row(platform: Platform, result: dict[str, Any] | str) -> str:
