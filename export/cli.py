@@ -204,8 +204,8 @@ def _print_differences(differences: dict[str, float]) -> None:
 
 
 def _labels(path: str) -> list[str]:
-    from onnxwalk.interpreter.cli._report import read_labels
     from onnxwalk.interpreter.errors import InvalidInputError
+    from onnxwalk.interpreter.rows.classes import read_labels
 
     try:
         return read_labels(Path(path))

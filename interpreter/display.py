@@ -20,6 +20,12 @@ _MOST_LINES = 10
 _CELL = "text-align:left;padding:1px 12px 1px 0;border:0;border-bottom:1px solid #8884"
 
 
+def count(number: int, noun: str) -> str:
+    """ "1 node", "2 nodes", "12,345 nodes"."""
+    ending = "es" if noun.endswith(("ch", "sh", "s", "x")) else "s"
+    return f"{number:,} {noun}{ending if number != 1 else ''}"
+
+
 def describe(value: Any) -> str:
     """A value's dtype and shape, as "float32 (2, 3)"."""
     if isinstance(value, list):

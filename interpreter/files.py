@@ -31,6 +31,13 @@ def write_file(path: Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def check_folder(path: Path) -> None:
+    """Raise InvalidInputError if the folder in which ``path`` is to be written doesn't exist."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise InvalidInputError(f"{path}: folder {folder} not found")
+
+
 def check_writable(path: Path) -> None:
     """Raise InvalidInputError unless a file can be written at ``path``, which stays as it is."""
     with translate_os_errors(path):

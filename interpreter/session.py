@@ -202,7 +202,8 @@ class Session:
                 text = "; ".join(assumptions)
                 warnings.warn(f"{model.source}: {text} (strict=True refuses that)", stacklevel=3)
         # Before IR version 3 a file could omit the operator set, which meant the first one.
-        context = Context(registry, model.opsets or {"": 1}, seed)
+        release = functools.partial(release_pages, model.maps)
+        context = Context(registry, model.opsets or {"": 1}, seed, release)
         self._program = Program(model, context, rewrites, bind=executor == "bound")
         self.graph = self._program.graph
         self._inputs = Inputs(self.graph, self._program.check_types)
@@ -218,7 +219,7 @@ class Session:
         )
         self._run = self._runner.choose_method()
         self._program.plan([info.name for info in self.inputs], None)
-        release_pages(model.maps)
+        release()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The model, the options and the state of the random generator; plans are built again."""

@@ -6,7 +6,8 @@
 
 This is the public API. ``onnxwalk.export`` (Keras to ONNX), ``onnxwalk.onnxruntime`` (the API of
 ONNX Runtime), ``onnxwalk.sklearn`` (estimators), ``onnxwalk.text`` (tokenizers stored in a
-file) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are imported on first use.
+file), ``onnxwalk.batches`` (data in parts) and ``onnxwalk.backend`` (the interface of
+``onnx.backend``) are imported on first use.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ from onnxwalk.interpreter.session import Executor, Session, load
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
-    from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
+    from onnxwalk import backend, batches, export, interpreter, onnxruntime, ops, text, training
     from onnxwalk.interpreter.analysis.explore import Page, explore
     from onnxwalk.interpreter.analysis.saliency import Attribution, Saliency, saliency
     from onnxwalk.interpreter.runtime.estimate import Estimate
@@ -112,6 +113,7 @@ __all__ = [
     "ValueType",
     "Weight",
     "backend",
+    "batches",
     "explore",
     "export",
     "install_as_onnxruntime",
@@ -130,7 +132,7 @@ __all__ = [
 ]
 
 #: modules that are imported on first use
-_LATER = ("backend", "export", "onnxruntime", "sklearn", "text", "training")
+_LATER = ("backend", "batches", "export", "onnxruntime", "sklearn", "text", "training")
 #: names that are imported from a module on first use
 _LATER_FROM = {
     "Attribution": "interpreter.analysis.saliency",

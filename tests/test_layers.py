@@ -48,6 +48,8 @@ LAYERS = [
     ["interpreter.compiler"],
     ["interpreter.gradients"],
     ["interpreter.session"],
+    ["interpreter.rows"],
+    ["interpreter.batches"],
     ["interpreter.training"],
     [
         "interpreter.backend",
@@ -74,7 +76,7 @@ LAYERS = [
 #: and what is optional. (What ``optional.py`` imports by its name is optional too.)
 THIRD_PARTY = {
     "rich": {"interpreter.cli._terminal"},
-    "PIL": {"interpreter.cli", "ops.ai_onnx.vision"},
+    "PIL": {"interpreter.rows", "ops.ai_onnx.vision"},
     "sklearn": {"interpreter.estimators"},
     "threadpoolctl": {"interpreter.runtime.threads"},
     "ml_dtypes": {"ops"},

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from onnxwalk.interpreter.compiler.passes import REWRITES
@@ -131,18 +129,3 @@ def _parse_float(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def split_name(text: str, names: Iterable[str]) -> tuple[str | None, str]:
-    """Split NAME=REST, where NAME is one of ``names``; these and the rest may contain "="."""
-    for name in sorted(names, key=len, reverse=True):
-        if text.startswith(f"{name}="):
-            return name, text[len(name) + 1 :]
-    return None, text
-
-
-def check_folder(path: Path) -> None:
-    """Raise InvalidInputError if the folder in which ``path`` is to be written doesn't exist."""
-    folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
-        raise InvalidInputError(f"{path}: folder {folder} not found")

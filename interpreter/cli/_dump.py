@@ -1,23 +1,26 @@
-"""Write intermediate values to a folder of .npy files, which is there complete or not at all."""
+"""Intermediate values in a folder of .npy files, which is there complete or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._arguments import check_folder
-from onnxwalk.interpreter.cli._show import storable, to_jsonable
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
+from onnxwalk.interpreter.files import check_folder, replace_atomically, translate_os_errors
 from onnxwalk.interpreter.ir.model import Model
 from onnxwalk.interpreter.names import find_layers, matches
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.runs import Result, record_inputs, with_columns
+from onnxwalk.interpreter.rows.values import storable, to_jsonable
 from onnxwalk.interpreter.runtime.trace import Event
+from onnxwalk.interpreter.session import Session
 
 INDEX = "index.json"
 
@@ -92,3 +95,33 @@ class Dump:
         else:
             entry["value"] = value  # None, or a map
         self._index.append(entry)
+
+
+def run_dumping(
+    session: Session,
+    names: Sequence[str],
+    feeds: Mapping[str, Feed],
+    dump: Dump,
+    iterations: int,
+) -> Result:
+    """Run all rows at once, node by node as in the file, and dump the values; of the subgraphs of
+    If, Loop and Scan only the first ``iterations``."""
+    result = Result({}, runs=1)
+    values = {name: feed.read() for name, feed in feeds.items()}
+    record_inputs(values, result)
+    for name, value in values.items():
+        dump.add(name, value)
+    start = time.perf_counter()
+    result.values = dict(values)
+    for event in session.trace(values, iterations=iterations):
+        for name, value in event.outputs.items():
+            dump.add(name, value, event)
+        if not event.path:
+            result.values |= {name: v for name, v in event.outputs.items() if name in names}
+        dump.omitted |= event.cut(iterations)
+    result.seconds = time.perf_counter() - start
+    # An initializer may be an output as well.
+    if missing := [name for name in names if name not in result.values]:
+        result.values |= zip(missing, session.run(missing, values), strict=True)
+    result.values = with_columns({name: result.values[name] for name in names}, result)
+    return result

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onnxwalk.interpreter.cli._arguments import add_integer, add_repeated
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._pixels import Pixels, add_pixels, get_pixels
+from onnxwalk.interpreter.cli._pixels import add_pixels, get_pixels
 from onnxwalk.interpreter.cli._random import random_feeds
-from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.pixels import Pixels
+from onnxwalk.interpreter.rows.texts import read_texts
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
@@ -94,9 +95,9 @@ def read_inputs(
     ``options``: how files of text are written. ``skips_damaged``: leave out images that can't be
     read, unless none of several can. Raises InvalidInputError.
     """
-    from onnxwalk.interpreter.cli._reader import Reader  # and all that reads any kind of file
+    from onnxwalk.interpreter.rows.reader import Reader  # and all that reads any kind of file
 
-    return Reader(session, pixels, options, skips_damaged).read(texts)
+    return Reader(session, pixels, options, skips_damaged=skips_damaged).read(texts)
 
 
 def read_feeds(

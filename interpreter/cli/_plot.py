@@ -15,9 +15,8 @@ from typing import Any
 from xml.etree import ElementTree
 from zlib import crc32
 
-from onnxwalk.interpreter.cli._arguments import check_folder
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
+from onnxwalk.interpreter.files import check_folder, replace_atomically, translate_os_errors
 from onnxwalk.interpreter.optional import require
 
 #: CSS variable -> its values in the light and the dark theme. Charts are drawn in the former;

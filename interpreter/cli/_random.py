@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import TensorInfo
+from onnxwalk.interpreter.rows.arrays import ArrayRows
+from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli._feeds import fill_feeds, get_table_options, read_inputs
-from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._pixels import get_pixels
-from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.rows.arrays import ArrayRows
+from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.convert import declared_dtype
 

@@ -15,10 +15,13 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, TextIO, TypeAlias
 
-import numpy as np
-
+from onnxwalk.interpreter.display import count as count
 from onnxwalk.interpreter.display import table_lines
 from onnxwalk.interpreter.errors import shorten_words
+from onnxwalk.interpreter.rows.values import dtype_name as dtype_name
+from onnxwalk.interpreter.rows.values import storable as storable
+from onnxwalk.interpreter.rows.values import to_jsonable as to_jsonable
+from onnxwalk.interpreter.rows.values import widened as widened
 
 #: a piece of a line, and its style: "bold", "blue" …
 Part: TypeAlias = "tuple[str, str]"
@@ -87,12 +90,6 @@ def _write(lines: Iterable[str], indent: int = 0) -> None:
     sys.stdout.writelines(f"{' ' * indent}{text}".rstrip() + "\n" for text in lines)
 
 
-def count(number: int, noun: str) -> str:
-    """ "1 node", "2 nodes", "12,345 nodes"."""
-    ending = "es" if noun.endswith(("ch", "sh", "s", "x")) else "s"
-    return f"{number:,} {noun}{ending if number != 1 else ''}"
-
-
 def size(number: float) -> str:
     """A number of bytes in decimal units: "12.3 MB" is 12.3 million bytes."""
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -135,41 +132,3 @@ def print_json(value: Any) -> None:
 def json_text(value: Any) -> str:
     """One JSON document on one line; see ``to_jsonable``."""
     return json.dumps(to_jsonable(value), allow_nan=False)
-
-
-def to_jsonable(value: Any) -> Any:
-    """The value in the types of JSON: arrays as nested lists, complex numbers as [re, im], and NaN
-    and infinities, which JSON lacks, as the strings "NaN", "Infinity" and "-Infinity"."""
-    if isinstance(value, dict):
-        return {str(key): to_jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_jsonable(item) for item in value]
-    if isinstance(value, np.ndarray):
-        array = widened(value)
-        return array.tolist() if array.dtype.kind in "biuOU" else to_jsonable(array.tolist())
-    if isinstance(value, np.generic):
-        return to_jsonable(np.asarray(value))
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, complex):
-        return [to_jsonable(value.real), to_jsonable(value.imag)]
-    if isinstance(value, (str, int, float)) or value is None:
-        return value
-    return str(value)
-
-
-def widened(array: np.ndarray) -> np.ndarray:
-    """An array of an ml_dtypes type in a NumPy type that holds all its values."""
-    if array.dtype.kind in "biufcOUST":
-        return array
-    return array.astype(np.int8 if "int" in array.dtype.name else np.float32)
-
-
-def storable(array: np.ndarray) -> np.ndarray:
-    """The array in a type that .npy and .npz files can hold without pickle."""
-    return array.astype(str) if array.dtype == object else widened(array)
-
-
-def dtype_name(dtype: np.dtype) -> str:
-    """NumPy's name of a dtype, but "string" for all types of text."""
-    return "string" if dtype.kind in "OUST" else dtype.name

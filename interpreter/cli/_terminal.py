@@ -52,6 +52,12 @@ def progress_bars() -> Progress:
     return Progress(*columns, console=console(stderr=True), transient=True)
 
 
+def status_line() -> Progress:
+    """A bar and a text on stderr, drawn only when ``refresh`` is called, by no thread."""
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    return Progress(*columns, console=console(stderr=True), transient=True, auto_refresh=False)
+
+
 def styled_lines(parts: Iterable[tuple[str, str]]) -> list[str]:
     """One line of parts, each with its style."""
     text = Text()

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli import _images
 from onnxwalk.interpreter.cli._progress import Bar
-from onnxwalk.interpreter.cli._rows import npz_members, open_npy
-from onnxwalk.interpreter.cli._texts import read_lines
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
+from onnxwalk.interpreter.rows.arrays import npz_members, open_npy
+from onnxwalk.interpreter.rows.images import find_images
+from onnxwalk.interpreter.rows.texts import read_lines
 from onnxwalk.interpreter.training import Callback
 
 
@@ -42,7 +42,7 @@ def read_labels(path: Path, column: str | None, names: Sequence[str]) -> np.ndar
 def labels_of_folders(folder: Path, names: Sequence[str]) -> np.ndarray:
     """The classes of a folder's images by the folders that they are in. Raises
     InvalidInputError."""
-    parts = [path.relative_to(folder).parts for path in _images.find_images(folder)]
+    parts = [path.relative_to(folder).parts for path in find_images(folder)]
     if any(len(part) < 2 for part in parts):
         raise InvalidInputError(
             f"{folder}: without --labels each image must be in a folder named after its class"

@@ -28,7 +28,6 @@ from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_integer,
     add_repeated,
-    check_folder,
     non_negative_number,
 )
 from onnxwalk.interpreter.cli._compared import draw, show
@@ -37,6 +36,7 @@ from onnxwalk.interpreter.cli._limits import get_limits
 from onnxwalk.interpreter.cli._samples import EDGES, generate_samples
 from onnxwalk.interpreter.cli._session import add_session
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.files import check_folder
 from onnxwalk.interpreter.ir.model import Node
 
 _DESCRIPTION = f"""\

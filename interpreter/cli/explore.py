@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.interpreter.cli import _report, _show
-from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_folder
+from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli._arguments import add_command, add_integer
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
-from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.files import check_folder
+from onnxwalk.interpreter.rows.classes import read_labels
+from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidInputError(f"--size {args.size:g}: expected megabytes, as in 10")
     output = args.output or Path(f"{Path(args.model).stem}.html")
     check_folder(output)
-    labels = _report.read_labels(args.labels) if args.labels else None
+    labels = read_labels(args.labels) if args.labels else None
     session = open_session(args)
     feeds = _feeds(session, args)
     values = _read_values(args, feeds)

@@ -18,11 +18,10 @@ from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_integer,
-    check_folder,
 )
 from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
 from onnxwalk.interpreter.cli._session import add_session, open_session
-from onnxwalk.interpreter.files import write_file
+from onnxwalk.interpreter.files import check_folder, write_file
 
 _DESCRIPTION = """\
 Measure the time of every node of a model, and count its operations and bytes.

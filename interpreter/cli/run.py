@@ -17,8 +17,7 @@ from onnxwalk.interpreter.cli._arguments import (
     add_integer,
     add_repeated,
 )
-from onnxwalk.interpreter.cli._batches import Result, run_batches, run_dumping, run_once
-from onnxwalk.interpreter.cli._dump import Dump
+from onnxwalk.interpreter.cli._dump import Dump, run_dumping
 from onnxwalk.interpreter.cli._feeds import (
     add_sizes,
     add_table_options,
@@ -26,13 +25,17 @@ from onnxwalk.interpreter.cli._feeds import (
     fill_feeds,
     read_feeds,
 )
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._outputs import FORMATS, OutputFile, Outputs, is_table, spooled
+from onnxwalk.interpreter.cli._parts import add_parts, is_of_parts, run_in_parts
 from onnxwalk.interpreter.cli._pixels import add_pixels
-from onnxwalk.interpreter.cli._rows import ConstantRows
+from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.names import find_values
+from onnxwalk.interpreter.rows.arrays import ConstantRows
+from onnxwalk.interpreter.rows.classes import Ranked, rank_outputs, read_labels
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.outputs import FORMATS, OutputFile, Outputs, is_table, spooled
+from onnxwalk.interpreter.rows.runs import Result, run_batches, run_once
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
@@ -97,12 +100,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
         metavar="FILE",
         help="write outputs to .npz, .npy or .json, or a row for each sample to .csv, .tsv, .jsonl "
-        "or .parquet; - is standard output",
+        "or .parquet; - is standard output; a folder, such as out/, gets a file for each part",
     )
-    parser.add_argument("--format", choices=FORMATS, help="format of --output - (default: csv)")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="format of --output - (default: csv), or of parts"
+    )
     text = "return only these outputs"
     add_repeated(parser, "--outputs", metavar="NAME,…", help=text)
     add_integer(parser, "--batch", "read and run N rows at a time")
@@ -138,11 +142,15 @@ def add_parser(commands: Any) -> None:
         help="don't run; print the most memory and time that the run could use",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_parts(parser)
     add_session(parser, execution=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
+    if is_of_parts(args):
+        return run_in_parts(args)
+    args.output = None if args.output is None else Path(args.output)
     for option, required in (
         ("shape", "random"),
         ("dim", "random"),
@@ -159,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidInputError("--json and --output - both write to standard output")
     if args.labels and not args.top and not (args.output and is_table(args.output, args.format)):
         raise InvalidInputError("--labels requires --top, or a table such as .csv as --output")
-    labels = _report.read_labels(args.labels) if args.labels else None
+    labels = read_labels(args.labels) if args.labels else None
     session = open_session(args, seed=args.seed)
     names = _names(session, args)
     if args.dry_run:
@@ -181,10 +189,12 @@ def run(args: argparse.Namespace) -> int:
             result = run_dumping(session, names, feeds, dump, iterations)
         elif args.batch:
             allocate = file.allocate if file else spooled
-            result = run_batches(session, names, feeds, args.batch, allocate)
+            with progress("running") as tell:
+                result = run_batches(session, names, feeds, args.batch, allocate, tell)
         else:
             result = run_once(session, names, feeds)
-        ranked = _rank(args, session, result, labels)
+        stored = {**class_names(session.model.metadata), **result.classes}
+        ranked = rank_outputs(result.values, stored, labels, args.top)
         report = _describe(args, feeds, result, ranked)
         if dump:
             report["dump"] = {"folder": str(args.dump), "values": dump.count, "cut": dump.omitted}
@@ -234,24 +244,11 @@ def _tell_damaged(feeds: dict[str, Feed]) -> int:
     return 1 if damaged else 0
 
 
-def _rank(
-    args: argparse.Namespace, session: Session, result: Result, labels: list[str] | None
-) -> dict[str, _report.Ranked]:
-    """The outputs that are scores of classes: by ``--labels``, by the names in the model, or all of
-    the right shape, for ``--top``."""
-    stored = {**class_names(session.model.metadata), **result.classes}
-    if stored and labels is None and (ranked := _report.rank_labeled(result.values, stored)):
-        return ranked
-    if args.top or labels is not None:
-        return _report.rank(result.values, labels, is_asked=args.top is not None)
-    return {}
-
-
 def _outputs(
     args: argparse.Namespace,
     feeds: dict[str, Feed],
     result: Result,
-    ranked: dict[str, _report.Ranked],
+    ranked: dict[str, Ranked],
 ) -> Outputs:
     lengths = [
         feed.rows.length
@@ -304,7 +301,7 @@ def _describe(
     args: argparse.Namespace,
     feeds: dict[str, Feed],
     result: Result,
-    ranked: dict[str, _report.Ranked],
+    ranked: dict[str, Ranked],
 ) -> dict[str, Any]:
     outputs = [_report.describe(name, value) for name, value in result.values.items()]
     for output in outputs:

@@ -26,15 +26,15 @@ from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_integer,
     add_repeated,
-    check_folder,
 )
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
-from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import write_file
+from onnxwalk.interpreter.files import check_folder, write_file
 from onnxwalk.interpreter.names import find_value
+from onnxwalk.interpreter.rows.classes import read_labels
+from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.text import TextRows, tokenizers
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         check_folder(args.output)
     if not math.isfinite(args.baseline):
         raise InvalidInputError(f"--baseline {args.baseline}: expected a finite number")
-    labels = _report.read_labels(args.labels) if args.labels else None
+    labels = read_labels(args.labels) if args.labels else None
     session = open_session(args)
     feeds = _feeds(session, args)
     samples = _Samples(session, feeds, args.sample)

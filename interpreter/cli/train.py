@@ -14,7 +14,6 @@ from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_integer,
     add_repeated,
-    check_folder,
     non_negative_number,
     positive_number,
 )
@@ -22,7 +21,6 @@ from onnxwalk.interpreter.cli._feeds import read_inputs
 from onnxwalk.interpreter.cli._pixels import add_pixels, get_pixels
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
-from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.cli._training import (
     Reporter,
     describe,
@@ -30,7 +28,8 @@ from onnxwalk.interpreter.cli._training import (
     read_labels,
 )
 from onnxwalk.interpreter.errors import InvalidInputError, NotFiniteError
-from onnxwalk.interpreter.files import check_writable, write_file
+from onnxwalk.interpreter.files import check_folder, check_writable, write_file
+from onnxwalk.interpreter.rows.texts import read_texts
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names
 from onnxwalk.interpreter.training import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 
 import numpy as np
@@ -20,12 +20,14 @@ from onnxwalk.ops.contract.records import record
 class Context:
     """The operators to choose from, the opsets to choose by, and the session's random numbers.
 
-    ``seed``: of these numbers, or the generator itself.
+    ``seed``: of these numbers, or the generator itself. ``release``: called when large constants of
+    the file have been laid out anew, and needn't be in memory any more.
     """
 
     registry: Registry
     opsets: Mapping[str, int]
     seed: int | np.random.Generator | None = None
+    release: Callable[[], None] = lambda: None
     _operators: dict[tuple[str, str, int], Operator | None] = field(
         default_factory=dict, repr=False
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ def lower(
 #: the most memory that preparing constants uses, relative to their size (Winograd's weights are 7
 #: times as many, of 8 bytes each while they are computed)
 _PREPARED = 16
+#: bytes of constants, of which the file's pages are released when they have been laid out
+_LARGE = 1 << 18
 
 
 class _Constants(dict[str, np.ndarray]):
@@ -49,17 +51,32 @@ class _Constants(dict[str, np.ndarray]):
     are unaligned, which makes it a copy, and many aren't read any more."""
 
     def __init__(
-        self, arrays: Mapping[str, np.ndarray], tensors: Mapping[str, Tensor | SparseTensor]
+        self,
+        arrays: Mapping[str, np.ndarray],
+        tensors: Mapping[str, Tensor | SparseTensor],
+        release: Callable[[], None],
     ) -> None:
+        """``release``: called after large copies, see ``Context``."""
         super().__init__(arrays)
-        self._tensors = tensors
+        self._tensors, self._release = tensors, release
 
     def __contains__(self, name: object) -> bool:
         return name in self._tensors or super().__contains__(name)
 
     def __missing__(self, name: str) -> np.ndarray:
         array = self[name] = as_array(self._tensors[name])
+        if array.base is None and array.nbytes >= _LARGE:
+            self._release()
         return array
+
+    def as_stored(self, name: str) -> np.ndarray | None:
+        """The constant, unaligned where the file's data is; ``None`` if there is none."""
+        tensor = self._tensors.get(name)
+        if isinstance(tensor, Tensor):
+            array = tensor.array.view()
+            array.flags.writeable = False
+            return array
+        return self.get(name) if tensor is None else self[name]
 
 
 class _Lowering:
@@ -80,7 +97,7 @@ class _Lowering:
         own = {n: t for n, t in graph.initializers.items() if n not in set(inputs)}
         defined = {name for node in graph.nodes for name in node.outputs}.union(inputs, own)
         outer = {n: a for n, a in outer_constants.items() if n not in defined}
-        self.constants = _Constants(outer, own)
+        self.constants = _Constants(outer, own, context.release)
 
     def plan(self) -> Plan:
         steps = []
@@ -126,9 +143,9 @@ class _Lowering:
         absorbed: tuple[Any, ...] = ()
         if len(names) < len(node.inputs):
             absorbed = tuple(
-                (name, self.constants[name].shape, self.constants[name].dtype)
+                (name, array.shape, array.dtype)
                 for name in node.inputs
-                if name not in names and name in self.constants
+                if name not in names and (array := self.constants.as_stored(name)) is not None
             )
         cost = self.cost(node, operator, keywords, names)
         calls = getattr(call, "calls", None)
@@ -147,7 +164,7 @@ class _Lowering:
         if len(names) >= len(node.inputs):
             return rule
         stand_ins = [
-            shape_stand_in(self.constants[name]) if name in self.constants else None
+            None if (array := self.constants.as_stored(name)) is None else shape_stand_in(array)
             for name in node.inputs
         ]
         positions = [position for position, name in enumerate(node.inputs) if name in set(names)]
@@ -191,18 +208,27 @@ class _Lowering:
         names = [named.get(name, "") for name in preparation.constants]
         if any(name and name not in self.constants for name in names):
             return None
-        constants = [self.constants[name] if name else None for name in names]
+        constants = [
+            self.constants.as_stored(name)
+            if not name or i in operator.lays_out
+            else self.constants[name]
+            for i, name in zip(preparation.constants, names, strict=True)
+        ]
+        nbytes = sum(x.nbytes for x in constants if x is not None)
         budget = current_budget()
         try:
             if budget is not None:
-                budget.reserve(_PREPARED * sum(x.nbytes for x in constants if x is not None))
+                budget.reserve(_PREPARED * nbytes)
             call = preparation.function(*constants, **keywords)
         except Exception:
             return None  # a run that reaches the node raises the error
         if call is None:  # the operator declines these constants or attributes
             return None
         rest = [n for i, n in named.items() if i not in preparation.constants]
-        return call, getattr(call, "bind", None), rest
+        bind = getattr(call, "bind", None)
+        if bind is not None and operator.lays_out and nbytes >= _LARGE:
+            bind = _releasing(bind, self.context.release)
+        return call, bind, rest
 
     def body(self, graph: Graph) -> tuple[Plan, list[str]]:
         """The plan of a subgraph, and the outer names that follow its own inputs."""
@@ -217,6 +243,18 @@ class _Lowering:
             bind=self.bind,
         )
         return plan, outer
+
+
+def _releasing(bind: Callable[..., Any], release: Callable[[], None]) -> Callable[..., Any]:
+    """The binder, and then ``release``: what it laid out anew needn't stay in memory twice."""
+
+    @wraps(bind)
+    def bind_and_release(*arguments: Any) -> Any:
+        results = bind(*arguments)
+        release()
+        return results
+
+    return bind_and_release
 
 
 def _with_releases(steps: list[Step], keep: set[int]) -> tuple[Step, ...]:

@@ -12,12 +12,14 @@ from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
 from onnxwalk.interpreter.tables.table import Column, Table
+from onnxwalk.interpreter.tables.tolerant import read_tolerantly
 
 
 class TableRows:
     """Columns of a table as the rows of an input, read in pieces.
 
-    ``notes`` grows while they are read: it counts the missing values.
+    ``notes`` grows while they are read: it counts the missing values. Of a tolerant table so does
+    ``damaged``: the rows that can't be read, by number, and why; they are zeros.
     """
 
     names: list[str] | None = None
@@ -26,6 +28,7 @@ class TableRows:
         self.length: int | None = table.length
         self.table, self.columns = table, list(columns)
         self.notes: list[str] = []
+        self.damaged: dict[int, str] = {}
         self._info, self._dtype = info, declared_dtype(info)
         self._missing: dict[int, int] = {}
         table.want(columns)
@@ -50,10 +53,21 @@ class TableRows:
             name = f"column {name!r}" if self.table.has_names else name
             return f"{place}, {name}, for input '{self._info.name}'"
 
-        array, missing = column.as_array(self._dtype, where)
-        if missing:
-            self._missing[i] = self._missing.get(i, 0) + missing
-        return array
+        def read(start: int, stop: int) -> np.ndarray:
+            part = column if stop - start == rows else column.part(start, stop)
+            array, missing = part.as_array(self._dtype, lambda row: where(start + row))
+            if missing:
+                self._missing[i] = self._missing.get(i, 0) + missing
+            return array
+
+        rows = min(size, self.table.length - index * size)
+        if not self.table.is_tolerant:
+            return read(0, rows)
+        first = index * size
+        self.damaged |= {first + row: why for row, why in self.table.broken.items()}
+        return read_tolerantly(
+            read, rows, self._dtype, lambda row, why: self.damaged.setdefault(first + row, why)
+        )
 
     def _describe_missing(self) -> list[str]:
         became = "empty strings" if self._dtype is not None and self._dtype.kind == "O" else "NaN"
@@ -148,7 +162,8 @@ def _places(table: Table, name: str) -> list[int]:
 
 
 def all_columns(table: Table, info: TensorInfo) -> list[int]:
-    """The columns for one input: the one of its name if it takes one, otherwise all of them.
+    """The columns for one input: the one of its name if it takes one, or doesn't take all of them;
+    otherwise all.
 
     Raises InvalidInputError if it takes another number of columns.
     """
@@ -158,6 +173,8 @@ def all_columns(table: Table, info: TensorInfo) -> list[int]:
         return select(table, [info.name], info)
     if table.unfed and width == len(columns) + len(table.unfed):
         columns = [*range(len(table.columns))]
+    if width not in (None, len(columns)) and info.name in table.columns:  # of lists, beside others
+        return select(table, [info.name], info)
     check_width(table, columns, info)
     return columns
 

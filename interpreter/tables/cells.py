@@ -26,6 +26,10 @@ class TextColumn:
     def __init__(self, cells: Sequence[str], numbers: Numbers) -> None:
         self.cells, self._numbers = cells, numbers
 
+    def part(self, start: int, stop: int) -> TextColumn:
+        """See ``Column``."""
+        return TextColumn(self.cells[start:stop], self._numbers)
+
     def as_array(self, dtype: np.dtype | None, where: Where) -> tuple[np.ndarray, int]:
         """See ``Column``. Strings are as they stand in the file, empty or not."""
         if dtype is not None and dtype.kind == "O":
@@ -59,6 +63,10 @@ class ValueColumn:
 
     def __init__(self, values: np.ndarray | list[Any]) -> None:
         self.values = values
+
+    def part(self, start: int, stop: int) -> ValueColumn:
+        """See ``Column``."""
+        return ValueColumn(self.values[start:stop])
 
     def as_array(self, dtype: np.dtype | None, where: Where) -> tuple[np.ndarray, int]:
         """See ``Column``. A missing string is empty."""

@@ -29,8 +29,11 @@ def table_suffix(path: Path) -> str | None:
     return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else None
 
 
-def open_table(path: Path, options: Options | None = None, origin: str = "") -> Table:
-    """The table in a file, by its ending. ``origin``: what messages call it.
+def open_table(
+    path: Path, options: Options | None = None, origin: str = "", *, is_tolerant: bool = False
+) -> Table:
+    """The table in a file, by its ending. ``origin``: what messages call it. ``is_tolerant``: rows
+    that can't be read are noted, see ``Table``.
 
     Raises InvalidInputError.
     """
@@ -38,11 +41,12 @@ def open_table(path: Path, options: Options | None = None, origin: str = "") -> 
     if suffix in _PARQUET:
         from onnxwalk.interpreter.tables.parquet import ParquetTable
 
-        return ParquetTable(path, origin)
+        return ParquetTable(path, origin, is_tolerant=is_tolerant)
     if suffix in _RECORDS:
         from onnxwalk.interpreter.tables.records import JsonLinesTable
 
-        return JsonLinesTable(path, options.encoding if options else None, origin)
+        encoding = options.encoding if options else None
+        return JsonLinesTable(path, encoding, origin, is_tolerant=is_tolerant)
     from onnxwalk.interpreter.tables.text import TextTable
 
-    return TextTable(path, options, origin)
+    return TextTable(path, options, origin, is_tolerant=is_tolerant)

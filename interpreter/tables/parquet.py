@@ -11,15 +11,15 @@ import numpy as np
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.optional import require
 from onnxwalk.interpreter.tables.cells import ValueColumn
-from onnxwalk.interpreter.tables.table import Column, Table
+from onnxwalk.interpreter.tables.table import Column, EmptyTableError, Table
 
 
 class ParquetTable(Table):
     """The rows of a Parquet file, of which only the wanted columns are read."""
 
-    def __init__(self, path: Path, origin: str = "") -> None:
+    def __init__(self, path: Path, origin: str = "", *, is_tolerant: bool = False) -> None:
         """Raises InvalidInputError."""
-        super().__init__()
+        super().__init__(is_tolerant=is_tolerant)
         self._path, self.origin = path, origin or str(path)
         with self._open() as file:
             schema = file.schema_arrow
@@ -27,7 +27,7 @@ class ParquetTable(Table):
             index = (schema.pandas_metadata or {}).get("index_columns", [])
             self.unfed = frozenset(i for i, name in enumerate(self.columns) if name in index)
         if not self.length:
-            raise InvalidInputError(f"{self.origin}: the file contains no rows")
+            raise EmptyTableError(f"{self.origin}: the file contains no rows")
 
     def _open(self) -> Any:
         parquet, arrow = import_parquet()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+
+from onnxwalk.interpreter.errors import InvalidInputError
 
 
 class Column(Protocol):
@@ -19,6 +21,14 @@ class Column(Protocol):
         missing; ``where`` says of a row where it is. Raises InvalidInputError."""
         ...
 
+    def part(self, start: int, stop: int) -> Column:
+        """The cells of some rows."""
+        ...
+
+
+class EmptyTableError(InvalidInputError):
+    """A file of rows has none."""
+
 
 class Table:
     """Rows with columns. Several inputs read the columns of one table in step: each piece is read
@@ -26,6 +36,9 @@ class Table:
 
     ``origin``: the file, for messages. ``columns``: the names; by their numbers if ``has_names`` is
     false. ``notes``: what was found, for the summary. ``unfed``: columns that only name the rows.
+
+    A table that ``is_tolerant`` has rows that can't be read at all, lines with too few cells, as
+    others; ``broken`` says of those in the current piece, by their number in it, why.
     """
 
     origin: str
@@ -36,7 +49,9 @@ class Table:
     notes: Sequence[str] = ()
     unfed: frozenset[int] = frozenset()
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_tolerant: bool = False) -> None:
+        self.is_tolerant = is_tolerant
+        self.broken: Mapping[int, str] = {}
         self._wanted: set[int] = set()
         self._size = self._index = -1
         self._pieces: Iterator[dict[int, Column]] = iter(())

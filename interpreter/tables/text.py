@@ -16,7 +16,7 @@ from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.tables.cells import TextColumn
 from onnxwalk.interpreter.tables.dialect import Dialect, find_dialect
 from onnxwalk.interpreter.tables.options import Options
-from onnxwalk.interpreter.tables.table import Column, Table
+from onnxwalk.interpreter.tables.table import Column, EmptyTableError, Table
 
 _SAMPLE = 1000  # lines by which the dialect is found
 _SAMPLE_SIZE = 1 << 20  # and their characters
@@ -56,9 +56,16 @@ class TextTable(Table):
     """The rows of a text file. Opening it reads it through once, to count the rows and to find
     those that have too many or too few cells."""
 
-    def __init__(self, path: Path, options: Options | None = None, origin: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: Options | None = None,
+        origin: str = "",
+        *,
+        is_tolerant: bool = False,
+    ) -> None:
         """Raises InvalidInputError."""
-        super().__init__()
+        super().__init__(is_tolerant=is_tolerant)
         self._path, self._options = path, options or Options()
         self.origin = origin or str(path)
         self.dialect = self._find_dialect()
@@ -70,17 +77,21 @@ class TextTable(Table):
         self._lines: list[int] = []  # of the rows of the current piece
         self.length = sum(1 for _ in self._rows())
         if not self.length:
-            raise InvalidInputError(f"{self.origin}: the file contains no rows below the header")
+            raise EmptyTableError(f"{self.origin}: the file contains no rows below the header")
 
     def read(self, size: int, wanted: Sequence[int]) -> Iterator[dict[int, Column]]:
         """See ``Table``."""
         rows = self._rows()
         while piece := list(itertools.islice(rows, size)):
             self._lines = [line for line, _ in piece]
-            yield {
-                i: TextColumn([cells[i] for _, cells in piece], self.dialect.numbers)
-                for i in wanted
-            }
+            if self.is_tolerant:
+                self.broken = {
+                    row: f"{self.origin}, line {line}: {wrong}"
+                    for row, (line, wrong) in enumerate(piece)
+                    if isinstance(wrong, str)
+                }
+            cells = [[""] * len(self.columns) if isinstance(c, str) else c for _, c in piece]
+            yield {i: TextColumn([row[i] for row in cells], self.dialect.numbers) for i in wanted}
 
     def where(self, index: int, size: int, row: int) -> str:
         """See ``Table``."""
@@ -102,9 +113,10 @@ class TextTable(Table):
                     return find_dialect(lines[:whole], options, self.origin)
             return find_dialect(lines, options, self.origin)
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The number of the line where each row ends, and its cells. Empty lines are no rows, but
-        in a single column, where they are empty cells unless they end the file."""
+    def _rows(self) -> Iterator[tuple[int, list[str] | str]]:
+        """The number of the line where each row ends, and its cells; of a tolerant table, what is
+        wrong with a line in their place. Empty lines are no rows, but in a single column, where
+        they are empty cells unless they end the file."""
         dialect = self.dialect
         width = dialect.width + (dialect.extra == "end")
         has_header = dialect.has_header
@@ -128,16 +140,14 @@ class TextTable(Table):
                 if has_header:
                     has_header = False
                     continue
+                wrong = ""
                 if len(cells) != width:
-                    raise InvalidInputError(
-                        f"{self.origin}, line {line}: expected {width} "
-                        f"{'column' if width == 1 else 'columns'}, got {len(cells)}"
-                    )
-                if dialect.extra == "end" and cells.pop().strip():
-                    raise InvalidInputError(
-                        f"{self.origin}, line {line}: a value in column {width}, which is empty "
-                        "in the lines before"
-                    )
+                    noun = "column" if width == 1 else "columns"
+                    wrong = f"expected {width} {noun}, got {len(cells)}"
+                elif dialect.extra == "end" and cells.pop().strip():
+                    wrong = f"a value in column {width}, which is empty in the lines before"
+                if wrong and not self.is_tolerant:
+                    raise InvalidInputError(f"{self.origin}, line {line}: {wrong}")
                 while empty:
                     yield empty.pop(0), [""]
-                yield line, cells
+                yield line, wrong or cells

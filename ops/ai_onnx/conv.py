@@ -74,7 +74,7 @@ def prepare_conv(w, b=None, *, group=1, kernel_shape=None, **windows):
 
     @functools.cache
     def arrange_weights(layout: Callable[..., Any]) -> np.ndarray:
-        return layout(w.astype(work, copy=False), group)
+        return np.require(layout(w.astype(work, copy=False), group), requirements="A")
 
     def find_axes(x):
         return window_axes(x.shape[2:], kernel, **windows)
@@ -371,3 +371,4 @@ def check_bias(b: np.ndarray | None, channels: int) -> None:
 conv.flops(flops.convolution)
 conv.batch_axis(batch.first_axis)
 conv.choices(AUTO_PAD)
+conv.lays_out("w")

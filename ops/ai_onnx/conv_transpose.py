@@ -243,4 +243,4 @@ def flops_of_conv_transpose(outputs, x, w, *others, **_):
     return 2 * x.size * math.prod(w.shape[1:])
 
 
-declare(conv_transpose, conv_transpose_1, choices=AUTO_PAD)
+declare(conv_transpose, conv_transpose_1, choices=AUTO_PAD, lays_out="w")

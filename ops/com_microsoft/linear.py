@@ -362,7 +362,7 @@ def cost_of_inverse(x: np.ndarray) -> Cost:
 
 # ------------------------------------------------------------------------------------------- facts
 
-declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis)
+declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis, lays_out="w")
 
 
 @fused_matmul.flops

@@ -31,6 +31,10 @@ class Function(Protocol):
         """prepare(*constants, **attributes) is called once, at load, if the inputs that it names
         are constants, and returns the function of the remaining inputs."""
 
+    def lays_out(self, names: str) -> str:
+        """Constants, separated by blanks, of which the prepared function only keeps a layout of its
+        own, with aligned data: they may be unaligned, as in a file."""
+
     def bind(self, rule: T) -> T:
         """bind(space, *inputs, **attributes): see ``ops.contract.space``."""
 

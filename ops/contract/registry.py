@@ -200,6 +200,11 @@ class Operator:
         return self.facts.get("not_computed", {})
 
     @property
+    def lays_out(self) -> tuple[str, ...]:
+        """Inputs of which a preparation keeps an aligned layout of its own."""
+        return tuple(self.facts.get("lays_out", "").split())
+
+    @property
     def counts_outputs(self) -> bool:
         """Whether the values of the outputs depend on how many the node has."""
         return self.facts.get("counts_outputs", "n_outputs" in self.reserved)

@@ -27,7 +27,10 @@ _BLOCK = 1 << 18
 
 
 class Weights:
-    """The weights of one node, in the layout of each algorithm, created when first used."""
+    """The weights of one node, in the layout of each algorithm, created when first used.
+
+    ``w``: data may be unaligned; that of a layout is aligned.
+    """
 
     def __init__(self, w: np.ndarray, group: int) -> None:
         self.w = w
@@ -41,7 +44,8 @@ class Weights:
 
     def __call__(self, layout: Callable[[np.ndarray, int], Any]) -> Any:
         if layout not in self._laid_out:
-            self._laid_out[layout] = layout(self.w, self.group)
+            laid_out = layout(self.w, self.group)  # may be a view, if w is in that order
+            self._laid_out[layout] = np.require(laid_out, requirements="A")
         return self._laid_out[layout]
 
 

@@ -42,4 +42,4 @@ def cost_of_fused_conv(x, w, b=None, z=None, *, pool=0, **attributes):
     return fusion.cost_of_conv(x, w, b, z, **attributes)
 
 
-declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis)
+declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis, lays_out="w")

@@ -14,7 +14,8 @@ from onnx import TensorProto as T
 from onnx import helper
 
 import onnxwalk
-from onnxwalk.interpreter.cli import _outputs, _session
+from onnxwalk.interpreter.cli import _session
+from onnxwalk.interpreter.rows import outputs as writing
 
 FLOAT = T.FLOAT
 
@@ -240,8 +241,8 @@ def test_an_interrupted_output_leaves_what_was_there(cli, classifier, monkeypatc
         file.write("half")
         raise failure
 
-    monkeypatch.setattr(_outputs.np.lib.format, "write_array", fail_midway)
-    monkeypatch.setattr(_outputs.json, "dump", fail_json)
+    monkeypatch.setattr(writing.np.lib.format, "write_array", fail_midway)
+    monkeypatch.setattr(writing.json, "dump", fail_json)
     result = cli("run", classifier, "-i", "x.npy", "-o", output)
     if failure is KeyboardInterrupt:
         assert (result.status, result.out, result.err) == (130, "", "")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -80,7 +80,9 @@ class JoinedRows:
 
     def pieces(self, size: int) -> Iterator[np.ndarray]:
         """Arrays (≤ size, …), which may come from several sources."""
-        kept: list[np.ndarray] = []
+        return regrouped(self._pieces(size), size)
+
+    def _pieces(self, size: int) -> Iterator[np.ndarray]:
         first: tuple[int, ...] | None = None
         for part, origin in zip(self._parts, self._origins, strict=True):
             for piece in part.pieces(min(size, part.length or 1)):
@@ -89,13 +91,20 @@ class JoinedRows:
                         f"{origin}: rows of shape {piece.shape[1:]}, but {self._origins[0]} has "
                         f"{first}"
                     )
-                kept.append(piece)
-                while sum(map(len, kept)) >= size:
-                    joined = np.concatenate(kept) if len(kept) > 1 else kept[0]
-                    yield joined[:size]
-                    kept = [joined[size:]] if len(joined) > size else []
-        if kept:
-            yield np.concatenate(kept) if len(kept) > 1 else kept[0]
+                yield piece
+
+
+def regrouped(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same rows, ``size`` at a time; fewer in the last piece."""
+    kept: list[np.ndarray] = []
+    for piece in pieces:
+        kept.append(piece)
+        while sum(map(len, kept)) >= size:
+            joined = np.concatenate(kept) if len(kept) > 1 else kept[0]
+            yield joined[:size]
+            kept = [joined[size:]] if len(joined) > size else []
+    if kept:
+        yield np.concatenate(kept) if len(kept) > 1 else kept[0]
 
 
 class ConstantRows:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.interpreter.cli._rows import Rows
 from onnxwalk.interpreter.ir.model import TensorInfo
+from onnxwalk.interpreter.rows.arrays import Rows
 
 
 @dataclass

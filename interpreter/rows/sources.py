@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxwalk.interpreter.cli._arguments import split_name
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import TensorInfo
 
@@ -57,10 +56,26 @@ def parse_source(
     raise missing_file(rest)
 
 
+def split_name(text: str, names: Iterable[str]) -> tuple[str | None, str]:
+    """Split NAME=REST, where NAME is one of ``names``; these and the rest may contain "="."""
+    for name in sorted(names, key=len, reverse=True):
+        if text.startswith(f"{name}="):
+            return name, text[len(name) + 1 :]
+    return None, text
+
+
 def missing_file(text: str) -> InvalidInputError:
     """The error for a file that isn't there, or a pattern that none matches."""
     what = "no file matches" if glob.has_magic(text) else "no such file"
     return InvalidInputError(f"{text}: {what}")
+
+
+def find_files(text: str) -> list[Path]:
+    """The file of this name, or those that a pattern matches, sorted. Raises InvalidInputError if
+    there is none."""
+    if found := _find(text):
+        return found
+    raise missing_file(text)
 
 
 def list_inputs(infos: Iterable[TensorInfo]) -> str:

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.cli._dump import Dump
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.values import dtype_name
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.tables.maps import as_columns
@@ -40,37 +38,7 @@ def run_once(session: Session, names: Sequence[str], feeds: Mapping[str, Feed]) 
     """Run all rows at once."""
     result = Result({})
     values = {name: feed.read() for name, feed in feeds.items()}
-    result.values = _run(session, names, values, result)
-    return result
-
-
-def run_dumping(
-    session: Session,
-    names: Sequence[str],
-    feeds: Mapping[str, Feed],
-    dump: Dump,
-    iterations: int,
-) -> Result:
-    """Run all rows at once, node by node as in the file, and dump the values; of the subgraphs of
-    If, Loop and Scan only the first ``iterations``."""
-    result = Result({}, runs=1)
-    values = {name: feed.read() for name, feed in feeds.items()}
-    _record_inputs(values, result)
-    for name, value in values.items():
-        dump.add(name, value)
-    start = time.perf_counter()
-    result.values = dict(values)
-    for event in session.trace(values, iterations=iterations):
-        for name, value in event.outputs.items():
-            dump.add(name, value, event)
-        if not event.path:
-            result.values |= {name: v for name, v in event.outputs.items() if name in names}
-        dump.omitted |= event.cut(iterations)
-    result.seconds = time.perf_counter() - start
-    # An initializer may be an output as well.
-    if missing := [name for name in names if name not in result.values]:
-        result.values |= zip(missing, session.run(missing, values), strict=True)
-    result.values = _with_columns({name: result.values[name] for name in names}, result)
+    result.values = run(session, names, values, result)
     return result
 
 
@@ -80,46 +48,47 @@ def run_batches(
     feeds: Mapping[str, Feed],
     batch: int,
     allocate: Allocate,
+    tell: Callable[[int, int], object] = lambda done, total: None,
 ) -> Result:
-    """Run ``batch`` rows at a time, with a progress bar if stderr is a terminal.
+    """Run ``batch`` rows at a time; ``tell`` hears how many rows are done, and of how many.
 
     Only one batch of each input is in memory. ``allocate`` returns the array that joins the batches
     of an output. Raises InvalidInputError for inputs that can't be split and outputs that can't be
     joined.
     """
-    split = _split_inputs(feeds, batch)
+    split = split_inputs(feeds, batch)
     total = next(iter(split.values())).rows.length or 0
     if total <= batch:
         return run_once(session, names, feeds)
-    _check_joinable(session, names, split, batch)
+    check_joinable(session, names, split, batch)
     unsplit = {name: feed.read() for name, feed in feeds.items() if name not in split}
     result = Result({})
     sources = {name: feed.rows.pieces(batch) for name, feed in split.items()}
-    with progress("running") as tell:
-        for start in range(0, total, batch):
-            values = {name: next(source) for name, source in sources.items()}
-            rows = min(batch, total - start)
-            outputs = _run(session, names, {**unsplit, **values}, result)
-            _join(result.values, outputs, start, rows, total, allocate)
-            tell(start + rows, total)
+    for start in range(0, total, batch):
+        values = {name: next(source) for name, source in sources.items()}
+        rows = min(batch, total - start)
+        outputs = run(session, names, {**unsplit, **values}, result)
+        join(result.values, outputs, slice(start, start + rows), rows, total, allocate)
+        tell(start + rows, total)
     for name in split:
         result.shapes[name] = (total, *(result.shapes[name] or ())[1:])
     return result
 
 
-def _run(
+def run(
     session: Session, names: Sequence[str], values: Mapping[str, Any], result: Result
 ) -> dict[str, Any]:
+    """One run, of which the result takes the time. Raises as ``Session.run``."""
     if not result.runs:
-        _record_inputs(values, result)
+        record_inputs(values, result)
     start = time.perf_counter()
     outputs = session.run(names, values)
     result.seconds += time.perf_counter() - start
     result.runs += 1
-    return _with_columns(dict(zip(names, outputs, strict=True)), result)
+    return with_columns(dict(zip(names, outputs, strict=True)), result)
 
 
-def _with_columns(values: Mapping[str, Any], result: Result) -> dict[str, Any]:
+def with_columns(values: Mapping[str, Any], result: Result) -> dict[str, Any]:
     """The values, with maps of classes as arrays. Raises InvalidInputError if the classes differ
     from those of the rows before."""
     found = dict(values)
@@ -133,14 +102,14 @@ def _with_columns(values: Mapping[str, Any], result: Result) -> dict[str, Any]:
     return found
 
 
-def _record_inputs(values: Mapping[str, Any], result: Result) -> None:
+def record_inputs(values: Mapping[str, Any], result: Result) -> None:
     for name, value in values.items():
         is_array = isinstance(value, np.ndarray)
         result.shapes[name] = value.shape if is_array else None
-        result.dtypes[name] = _show.dtype_name(value.dtype) if is_array else "sequence"
+        result.dtypes[name] = dtype_name(value.dtype) if is_array else "sequence"
 
 
-def _split_inputs(feeds: Mapping[str, Feed], batch: int) -> dict[str, Feed]:
+def split_inputs(feeds: Mapping[str, Feed], batch: int) -> dict[str, Feed]:
     """The inputs to split: those whose first dimension is open in the model, or ``batch`` while
     there are more rows than that. Each run gets all rows of the others."""
     split: dict[str, Feed] = {}
@@ -168,7 +137,7 @@ def _split_inputs(feeds: Mapping[str, Feed], batch: int) -> dict[str, Feed]:
     return split
 
 
-def _check_joinable(
+def check_joinable(
     session: Session, names: Sequence[str], split: Mapping[str, Feed], batch: int
 ) -> None:
     """Raise InvalidInputError for outputs with a fixed first dimension: they have no batch axis."""
@@ -181,14 +150,18 @@ def _check_joinable(
             raise _not_joinable(info.name, str(info))
 
 
-def _join(
+def join(
     joined: dict[str, Any],
     outputs: Mapping[str, Any],
-    start: int,
+    places: slice | np.ndarray,
     rows: int,
     total: int,
     allocate: Allocate,
 ) -> None:
+    """Put the outputs of ``rows`` rows into arrays of ``total`` rows, at ``places``.
+
+    Raises NotJoinableError.
+    """
     for name, value in outputs.items():
         if not isinstance(value, np.ndarray) or value.shape[:1] != (rows,):
             shape = f"shape {value.shape}" if isinstance(value, np.ndarray) else "not a tensor"
@@ -196,15 +169,23 @@ def _join(
         if name not in joined:
             joined[name] = allocate((total, *value.shape[1:]), value.dtype)
         if value.shape[1:] != joined[name].shape[1:]:
-            raise InvalidInputError(
+            raise NotJoinableError(
                 f"output '{name}' can't be joined: its rows have shape {value.shape[1:]} from row "
-                f"{start} on, but {joined[name].shape[1:]} before; run without --batch"
+                f"{np.arange(total)[places][0]} on, but {joined[name].shape[1:]} before"
             )
-        joined[name][start : start + rows] = value
+        joined[name][places] = value
+
+
+class NotJoinableError(InvalidInputError):
+    """The outputs of batches can't be joined. ``reason``: without what to do."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; run without --batch")
+        self.reason = reason
 
 
 def _not_joinable(name: str, what: str) -> InvalidInputError:
-    return InvalidInputError(
+    return NotJoinableError(
         f"output '{name}' can't be joined: it doesn't have one row for each row of the inputs "
-        f"({what}); run without --batch"
+        f"({what})"
     )

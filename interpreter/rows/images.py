@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
+from onnxwalk.interpreter.rows.archives import Archive
+from onnxwalk.interpreter.rows.pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
@@ -119,9 +120,21 @@ def _naming_errors(path: Path, damaged: dict[Path, str] | None = None) -> Iterat
 
 
 class ImageRows:
-    """Image files as rows of an input, opened as they are read; ``pixels`` are complete."""
+    """Image files as rows of an input, opened as they are read.
 
-    def __init__(self, paths: Sequence[Path], info: TensorInfo, pixels: Pixels) -> None:
+    ``pixels`` are complete. ``archives``: those that some of the paths are in. With ``is_tolerant``
+    images that can't be read are noted in ``damaged``, by their number, and zeros.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        info: TensorInfo,
+        pixels: Pixels,
+        archives: Mapping[Path, Archive] | None = None,
+        *,
+        is_tolerant: bool = False,
+    ) -> None:
         self.layout = find_layout(info, pixels.layout)
         names = [path.name for path in paths]
         unique = len(set(names)) == len(names)
@@ -129,7 +142,9 @@ class ImageRows:
         #: the file of each row
         self.files = [path.as_posix() for path in paths]
         self.length: int | None = len(paths) if self.layout.batch else None
-        self._paths = paths
+        self._paths, self._archives = paths, archives or {}
+        self._is_tolerant = is_tolerant
+        self.damaged: dict[int, str] = {}
         self._dtype = declared_dtype(info) or np.dtype(np.float32)
         self._pixels = pixels
         _import_pillow()
@@ -140,7 +155,7 @@ class ImageRows:
         """Arrays (≤ size, …) of the input's dtype, or the one image if the input has no batch."""
         for start in range(0, len(self._paths), size):
             paths = self._paths[start : start + size]
-            images = [self._read(path) for path in paths]
+            images = self._read_all(paths, start)
             for path, image in zip(paths, images, strict=True):
                 if image.shape != images[0].shape:
                     raise InvalidInputError(
@@ -150,10 +165,27 @@ class ImageRows:
                     )
             yield np.stack(images) if self.layout.batch else images[0]
 
-    def _read(self, path: Path) -> np.ndarray:
-        """One image: (H, W, C), (C, H, W) or (H, W)."""
+    def _read_all(self, paths: Sequence[Path], start: int) -> list[np.ndarray]:
+        """Some of the images; ``start``: the number of the first."""
+        if not self._is_tolerant:
+            return [self._read(path) for path in paths]
+        found: list[np.ndarray | None] = []
+        for row, path in enumerate(paths, start):
+            reasons: dict[Path, str] = {}
+            try:
+                found.append(self._read(path, reasons))
+            except InvalidInputError as error:
+                self.damaged[row] = reasons.get(path, str(error))
+                found.append(None)
+        usual = next((image for image in found if image is not None), np.zeros((), self._dtype))
+        return [np.zeros_like(usual) if image is None else image for image in found]
+
+    def _read(self, path: Path, damaged: dict[Path, str] | None = None) -> np.ndarray:
+        """One image: (H, W, C), (C, H, W) or (H, W). ``damaged`` gets the reason of an error."""
         pillow, operations = _import_pillow()
-        with _naming_errors(path), pillow.open(path) as opened:
+        archive = next((self._archives[p] for p in path.parents if p in self._archives), None)
+        source = path if archive is None else archive.open(path)
+        with _naming_errors(path, damaged), pillow.open(source) as opened:
             image = operations.exif_transpose(opened)
             if image.mode.startswith("I"):  # 16 bits; convert() would clip at 255
                 wide = np.clip(np.asarray(image, np.int64), 0, 65535)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from onnxwalk.interpreter.cli import _images
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._json import load_json, parse_array, parse_literal
-from onnxwalk.interpreter.cli._pixels import Pixels, complete
-from onnxwalk.interpreter.cli._rows import (
+from onnxwalk.interpreter.display import count
+from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
+from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
+from onnxwalk.interpreter.rows import images
+from onnxwalk.interpreter.rows.archives import Archive, is_archive
+from onnxwalk.interpreter.rows.arrays import (
     ArrayRows,
     ConstantRows,
     JoinedRows,
@@ -23,10 +24,11 @@ from onnxwalk.interpreter.cli._rows import (
     npz_members,
     open_npy,
 )
-from onnxwalk.interpreter.cli._show import count
-from onnxwalk.interpreter.cli._sources import Source, list_inputs, parse_source, spool_stdin
-from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
-from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.literals import load_json, parse_array, parse_literal
+from onnxwalk.interpreter.rows.pixels import Pixels, complete
+from onnxwalk.interpreter.rows.sources import Source, list_inputs, parse_source, spool_stdin
+from onnxwalk.interpreter.rows.zarrs import ZarrRows, is_zarr, open_zarr
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.assign import (
     TableRows,
@@ -46,6 +48,7 @@ from onnxwalk.interpreter.tables.files import SUFFIXES, open_table, table_suffix
 from onnxwalk.interpreter.tables.options import Options
 from onnxwalk.interpreter.tables.records import RecordTable
 from onnxwalk.interpreter.tables.table import Table
+from onnxwalk.interpreter.tables.tolerant import read_tolerantly
 
 
 class Reader:
@@ -56,40 +59,47 @@ class Reader:
         session: HasInputs,
         pixels: Pixels,
         options: Options | None,
-        skips_damaged: bool,
+        *,
+        skips_damaged: bool = False,
+        is_tolerant: bool = False,
     ) -> None:
+        """``skips_damaged``: leave out images that can't be read, unless none of several can.
+        ``is_tolerant``: have rows note which of them can't be read, in their ``damaged``."""
         self._session, self._pixels, self._options = session, pixels, options
-        self._skips_damaged = skips_damaged
+        self._skips_damaged, self._is_tolerant = skips_damaged, is_tolerant
         self._feedable = {i.name: i for i in (*session.inputs, *session.overridable_initializers)}
         self._tables: dict[Path, Table] = {}
         self._read_already: set[tuple[str, Path, tuple[str, ...] | None]] = set()
 
     def read(self, texts: Sequence[str]) -> dict[str, Feed]:
+        """The feeds of ``--input`` by name. Raises InvalidInputError."""
         stdin = functools.cache(spool_stdin)
-        sources = [parse_source(text, self._feedable, stdin) for text in texts]
+        return self.read_sources([parse_source(text, self._feedable, stdin) for text in texts])
+
+    def read_sources(
+        self, sources: Sequence[Source], values: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, Feed]:
+        """The feeds by name; ``values``: of further inputs, as those of literals. Raises
+        InvalidInputError."""
         parts: dict[str, list[Feed]] = {}
         for source in _join_images(sources):
             if source.literal is None:
                 for feed in self._read_files(source):
                     parts.setdefault(feed.info.name, []).append(feed)
         feeds = {name: _join(found) for name, found in parts.items()}
-        for source in sources:
-            if source.literal is not None:
-                feed = self._read_literal(source, feeds)
-                if feed.info.name in feeds:
-                    raise InvalidInputError(f"input '{feed.info.name}' was given twice")
-                feeds[feed.info.name] = feed
+        given = [
+            (s.name or "", read_literal(self._feedable[s.name or ""], s))
+            for s in sources
+            if s.literal is not None
+        ]
+        for name, value in [*given, *(values or {}).items()]:
+            if name in feeds:
+                raise InvalidInputError(f"input '{name}' was given twice")
+            feeds[name] = self._from_value(self._feedable[name], value, feeds)
         return feeds
 
-    def _read_literal(self, source: Source, feeds: Mapping[str, Feed]) -> Feed:
+    def _from_value(self, info: TensorInfo, value: np.ndarray, feeds: Mapping[str, Feed]) -> Feed:
         """A feed of one value, for each row that the other inputs of the same length have."""
-        info = self._feedable[source.name or ""]
-        value = None if source.literal is None else parse_literal(info, source.literal)
-        if value is None:
-            raise InvalidInputError(
-                f"{source.name}={source.origin}: no such file, and no value such as 3, [1, 2] or "
-                "'\"text\"'"
-            )
         origin = "the command line"
         lengths = {feed.rows.length for feed in feeds.values() if _same_rows(info, feed.info)}
         length = lengths.pop() if len(lengths) == 1 else None
@@ -129,42 +139,56 @@ class Reader:
         single, suffix = self._single(source), path.suffix.lower()
         if table_suffix(path) is not None:
             if path not in self._tables:
-                self._tables[path] = open_table(path, self._options, origin)
+                self._tables[path] = open_table(
+                    path, self._options, origin, is_tolerant=self._is_tolerant
+                )
             return self._from_table(self._tables[path], source)
         if source.columns is not None and suffix != ".json":
             raise InvalidInputError(f"{origin}: columns can be chosen of {_listed(SUFFIXES)} only")
         if suffix == ".npz":
-            members = self._select(npz_members(path), source, origin)
-            return [_from_member(self._feedable[k], member) for k, member in members.items()]
+            return self._from_members(npz_members(path), source, origin)
+        if is_zarr(path):
+            found = open_zarr(path)
+            if not isinstance(found, dict):
+                found = {source.name or (single or self._fail_unnamed(source)).name: found}
+            return self._from_members(found, source, origin)
         if suffix == ".json":
             return self._from_json(load_json(path, origin), source, origin)
         if suffix == ".npy":
-            return [_from_array(single or self._fail_unnamed(source), open_npy(path), origin)]
+            info = single or self._fail_unnamed(source)
+            return [_from_array(info, open_npy(path), origin, self._is_tolerant)]
         raise InvalidInputError(
             f"{origin}: unknown file type; use .npy, .npz, .json, {_listed(SUFFIXES)}, an image "
-            f"({' '.join(sorted(_images.SUFFIXES))}) or a folder of images"
+            f"({' '.join(sorted(images.SUFFIXES))}), a folder or .tar of images, or a Zarr array"
         )
+
+    def _from_members(
+        self, members: Mapping[str, MemberRows | ZarrRows], source: Source, origin: str
+    ) -> list[Feed]:
+        """Feeds from the arrays in a file."""
+        selected = self._select(members, source, origin)
+        return [
+            _from_member(self._feedable[name], member, self._is_tolerant)
+            for name, member in selected.items()
+        ]
 
     def _from_images(self, info: TensorInfo, source: Source) -> Feed:
         if source.columns is not None:
             raise InvalidInputError(f"{source.origin}: an image has no columns")
-        paths = [
-            found
-            for path in source.paths
-            for found in (_images.find_images(path) if path.is_dir() else [path])
-        ]
+        archives = {p: Archive(p, images.SUFFIXES) for p in source.paths if is_archive(p)}
+        paths = [found for path in source.paths for found in _images_in(path, archives)]
         damaged: dict[Path, str] = {}
-        if self._skips_damaged and len(paths) > 1:
-            damaged = _images.find_damaged(paths)
+        if self._skips_damaged and len(paths) > 1 and not archives:
+            damaged = images.find_damaged(paths)
             if len(damaged) == len(paths):
                 path, reason = next(iter(damaged.items()))
                 raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
             paths = [path for path in paths if path not in damaged]
-        is_file = len(source.paths) == 1 and not source.paths[0].is_dir()
+        is_file = len(paths) == 1 and paths == source.paths
         origin = source.origin if is_file else f"{count(len(paths), 'image')} in {source.origin}"
         dtype = declared_dtype(info) or np.dtype(np.float32)
         pixels = complete(self._pixels, self._session, info, dtype)
-        rows = _images.ImageRows(paths, info, pixels)
+        rows = images.ImageRows(paths, info, pixels, archives, is_tolerant=self._is_tolerant)
         return Feed(info, rows, origin, [pixels.describe()], damaged=damaged)
 
     def _from_table(self, table: Table, source: Source) -> list[Feed]:
@@ -224,6 +248,17 @@ class Reader:
         return dict(contents)
 
 
+def read_literal(info: TensorInfo, source: Source) -> np.ndarray:
+    """The value of a literal, for an input. Raises InvalidInputError."""
+    value = parse_literal(info, source.literal or "")
+    if value is None:
+        raise InvalidInputError(
+            f"{source.name}={source.origin}: no such file, and no value such as 3, [1, 2] or "
+            "'\"text\"'"
+        )
+    return value
+
+
 def _same_rows(info: TensorInfo, other: TensorInfo) -> bool:
     """Whether two inputs may have a row for each sample: open first dimensions, of one name."""
     shapes = declared_shape(info), declared_shape(other)
@@ -234,7 +269,16 @@ def _same_rows(info: TensorInfo, other: TensorInfo) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() in _images.SUFFIXES
+    if is_archive(path):
+        return True
+    return not is_zarr(path) and (path.is_dir() or path.suffix.lower() in images.SUFFIXES)
+
+
+def _images_in(path: Path, archives: Mapping[Path, Archive]) -> list[Path]:
+    """The images that a path stands for."""
+    if path in archives:
+        return archives[path].paths
+    return images.find_images(path) if path.is_dir() else [path]
 
 
 def _listed(suffixes: Iterable[str]) -> str:
@@ -273,39 +317,63 @@ def _join(feeds: Sequence[Feed]) -> Feed:
 
 
 class _ConvertedRows:
-    """Rows converted to the dtype of the input as they are read."""
+    """Rows converted to the dtype of the input as they are read; with ``is_tolerant`` those that
+    can't be are noted in ``damaged``, and zeros."""
 
-    def __init__(self, rows: Rows, dtype: np.dtype | None, where: str) -> None:
+    def __init__(
+        self, rows: Rows, dtype: np.dtype | None, where: str, is_tolerant: bool = False
+    ) -> None:
         self.length, self.names = rows.length, rows.names
+        self.damaged: dict[int, str] = {}
         self._rows, self._dtype, self._where = rows, dtype, where
+        self._is_tolerant = is_tolerant
 
-    def pieces(self, size: int) -> Any:
+    def pieces(self, size: int) -> Iterator[Any]:
+        first = 0
         for piece in self._rows.pieces(size):
-            yield convert(piece, self._dtype, self._where)
+            if not self._is_tolerant or not np.ndim(piece):
+                yield convert(piece, self._dtype, self._where)
+                continue
+
+            def make(start: int, stop: int, piece: np.ndarray = piece) -> np.ndarray:
+                return convert(piece[start:stop], self._dtype, self._where)
+
+            def note(row: int, why: str, first: int = first) -> None:
+                self.damaged[first + row] = why
+
+            yield read_tolerantly(make, len(piece), self._dtype, note)
+            first += len(piece)
 
 
-def _from_array(info: TensorInfo, array: np.ndarray, origin: str) -> Feed:
+def _from_array(
+    info: TensorInfo, array: np.ndarray, origin: str, is_tolerant: bool = False
+) -> Feed:
     """A feed from an array, which may be a memory map."""
     _check_tensor(info, origin)
     if lacks_batch(info, array.ndim):
         feed = _convert_rows(info, ArrayRows(array[None]), array.dtype, origin)
         feed.notes.append("batch dimension added")
         return feed
-    return _convert_rows(info, ArrayRows(array), array.dtype, origin)
+    return _convert_rows(info, ArrayRows(array), array.dtype, origin, is_tolerant)
 
 
-def _from_member(info: TensorInfo, member: MemberRows) -> Feed:
-    """A feed from an array in an .npz file: one sample is read now, several as they are needed."""
+def _from_member(
+    info: TensorInfo, member: MemberRows | ZarrRows, is_tolerant: bool = False
+) -> Feed:
+    """A feed from an array in a file: one sample is read now, several as they are needed."""
     _check_tensor(info, member.where)
     if lacks_batch(info, len(member.shape)):
         (array,) = member.pieces(max(member.length or 0, 1))
         return _from_array(info, array, member.where)
-    return _convert_rows(info, member, member.dtype, member.where)
+    return _convert_rows(info, member, member.dtype, member.where, is_tolerant)
 
 
-def _convert_rows(info: TensorInfo, rows: Rows, stored: np.dtype, origin: str) -> Feed:
+def _convert_rows(
+    info: TensorInfo, rows: Rows, stored: np.dtype, origin: str, is_tolerant: bool = False
+) -> Feed:
     dtype = declared_dtype(info)
-    feed = Feed(info, _ConvertedRows(rows, dtype, f"{origin} for input '{info.name}'"), origin)
+    where = f"{origin} for input '{info.name}'"
+    feed = Feed(info, _ConvertedRows(rows, dtype, where, is_tolerant), origin)
     if dtype is not None and dtype.kind != "O" and stored.newbyteorder("=") != dtype:
         feed.notes.append(f"converted from {stored}")
     return feed

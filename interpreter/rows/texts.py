@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._arguments import split_name
-from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._show import count
+from onnxwalk.interpreter.display import count
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.rows.feed import Feed
+from onnxwalk.interpreter.rows.sources import split_name
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_dtype
 from onnxwalk.interpreter.tables.files import SUFFIXES, open_table, table_suffix
@@ -89,7 +89,7 @@ def read_lines(
 
     ``option``: the one that names the column, for messages. Raises InvalidInputError.
     """
-    from onnxwalk.interpreter.cli._sources import spool_stdin
+    from onnxwalk.interpreter.rows.sources import spool_stdin
     from onnxwalk.interpreter.tables.text import open_text
 
     path, origin = (spool_stdin(), "stdin") if str(path) == "-" else (path, str(path))

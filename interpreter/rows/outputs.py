@@ -16,12 +16,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._arguments import check_folder
-from onnxwalk.interpreter.cli._report import Ranked
-from onnxwalk.interpreter.cli._show import storable, to_jsonable, widened
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
+from onnxwalk.interpreter.files import check_folder, replace_atomically, translate_os_errors
 from onnxwalk.interpreter.ir.model import MapType, SequenceType, TensorInfo, TensorType, ValueType
+from onnxwalk.interpreter.rows.classes import Ranked
+from onnxwalk.interpreter.rows.values import storable, to_jsonable, widened
 from onnxwalk.interpreter.tables.files import WRITTEN, table_suffix
 from onnxwalk.interpreter.tables.maps import as_maps
 
@@ -38,7 +37,8 @@ class Outputs:
 
     ``classes``: the keys of those that are maps in the model. ``ranked``: those that are scores of
     classes. ``length``: the number of samples, ``None`` if inputs have no rows. ``names``: those of
-    the samples, if they are files. ``top``: write only so many classes of each sample.
+    the samples, if they are files; ``numbers``: those of the rows, if some were left out. ``top``:
+    write only so many classes of each sample.
     """
 
     values: Mapping[str, Any]
@@ -46,14 +46,27 @@ class Outputs:
     ranked: Mapping[str, Ranked] = field(default_factory=dict)
     length: int | None = None
     names: Sequence[str] | None = None
+    numbers: np.ndarray | None = None
     top: int | None = None
 
 
-def spooled(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array to fill; a large one is in a temporary file, so that it may exceed memory."""
-    if dtype.kind not in "biufc" or math.prod(shape) * dtype.itemsize < _SPOOLED:
+def spooled(shape: tuple[int, ...], dtype: np.dtype, folder: Path | None = None) -> np.ndarray:
+    """An array to fill; a large one is in a temporary file, so that it may exceed memory.
+
+    ``folder``: of that file; by default the system's. Raises OSError on a full disk.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.kind not in "biufc" or size < _SPOOLED:
         return np.empty(shape, dtype)
-    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)
+    with tempfile.TemporaryFile(dir=folder) as file:  # the map lives on
+        _claim(file, size)
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
+def _claim(file: IO[bytes], size: int) -> None:
+    """Have the disk keep room for a file, so that a full one fails here rather than in the map."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 class OutputFile:
@@ -101,6 +114,10 @@ class OutputFile:
                 raise InvalidInputError(f"{path}: not a regular file")
             check_folder(path)
 
+    def write_at(self, place: Path) -> None:
+        """Write to another place, whose folder is there: the caller moves what is whole."""
+        self._temporary = place
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """The file at ``path`` is replaced when this context ends without an error."""
@@ -113,12 +130,11 @@ class OutputFile:
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array to fill; for .npy it is a map of the file, so that it may exceed memory."""
         if self.suffix != ".npy" or self.is_stdout or dtype.kind not in "biufc" or 0 in shape:
-            return spooled(shape, dtype)
+            return spooled(shape, dtype, None if self.is_stdout else self._temporary.parent)
         with translate_os_errors(self.path):
             array = np.lib.format.open_memmap(self._temporary, "w+", dtype, shape)
-            if hasattr(os, "posix_fallocate"):  # a full disk fails here rather than inside the map
-                with open(self._temporary, "r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, self._temporary.stat().st_size)
+            with open(self._temporary, "r+b") as file:
+                _claim(file, self._temporary.stat().st_size)
             self._mapped = array
             return array
 
@@ -215,5 +231,6 @@ def _as_columns(
     title = "row" if outputs.names is None else "file"
     while title in columns:
         title += "_"
-    first = np.arange(length or 0) if outputs.names is None else list(outputs.names)
+    numbers = np.arange(length or 0) if outputs.numbers is None else outputs.numbers
+    first = numbers if outputs.names is None else list(outputs.names)
     return {title: first, **columns}, parts
