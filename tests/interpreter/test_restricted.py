@@ -34,6 +34,8 @@ if hasattr(_thread, "start_joinable_thread"):  # of 3.13
 WITHOUT = {
     "mmap": "sys.modules['mmap'] = None",
     "ctypes": "sys.modules['ctypes'] = sys.modules['_ctypes'] = None",
+    "sockets": "sys.modules['socket'] = sys.modules['_socket'] = None",
+    "processes": "sys.modules['multiprocessing'] = sys.modules['subprocess'] = None",
     "sysconf": "del os.sysconf",
     "an answer of sysconf": "os.sysconf = lambda name: -1",
     "fork": "del os.fork, os.register_at_fork",
@@ -54,6 +56,10 @@ results = [session(x), session(x)]
 import onnxwalk.onnxruntime
 results += onnxwalk.onnxruntime.InferenceSession({path!r}).run(None, {{"image": x}})
 assert half_of_memory() > 1 << 20
+import onnxwalk.interpreter.cli
+with open(os.devnull, "w") as sys.stdout:
+    assert onnxwalk.interpreter.cli.main(["run", {path!r}, "--random"]) == 0
+sys.stdout = sys.__stdout__
 """
 THREADS = """
 session = onnxwalk.load({path!r}, threads=3)

@@ -78,8 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{write_cases(cases, args.cases, backend=True):,} cases", file=sys.stderr)
         for name in args.names or PLATFORMS:
             results[name] = _result(PLATFORMS[name], cases)
-    if args.output:
-        write_page(args.output, results, PLATFORMS)
+            if args.output:
+                write_page(args.output, {name: results[name]}, PLATFORMS)
     failed = [r for r in results.values() if isinstance(r, str) or r["wrong"]]
     return int(bool(failed))
 

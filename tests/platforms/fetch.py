@@ -107,8 +107,9 @@ def debian_source(folder: Path, suite: str, package: str) -> None:
     """Unpack the source of a package, as its authors published it. Raises Unavailable."""
     environment = _lists(folder, suite, _native(), "deb-src")
     run(["apt-get", "-qq", "source", "--download-only", package], environment, folder)
-    for path in folder.glob("*.orig.tar.*z"):
-        unpack(path, folder)
+    for path in folder.glob("*.orig.tar.*"):
+        if path.suffix != ".asc":
+            unpack(path, folder)
     shutil.rmtree(folder / "cache")
     shutil.rmtree(folder / "state")
 
