@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from onnxwalk.interpreter.errors import InvalidInputError
+
+try:
+    from lzma import LZMAError
+except ImportError:  # Pyodide, and a Python that was built without it
+    LZMAError = tarfile.CompressionError  # type: ignore[assignment, misc]
 
 #: the endings of archives
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -63,7 +67,7 @@ class Archive:
             yield
         except FileNotFoundError:
             raise InvalidInputError(f"{self.path}: no such file") from None
-        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError) as error:
             reason = str(error).partition(":\n")[0]  # tarfile lists each way that it tried
             message = f"{self.path}: not a tar archive, or damaged: {reason}"
             raise InvalidInputError(message) from error

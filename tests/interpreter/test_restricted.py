@@ -36,6 +36,7 @@ WITHOUT = {
     "ctypes": "sys.modules['ctypes'] = sys.modules['_ctypes'] = None",
     "sockets": "sys.modules['socket'] = sys.modules['_socket'] = None",
     "processes": "sys.modules['multiprocessing'] = sys.modules['subprocess'] = None",
+    "compression but zlib": "sys.modules['lzma'] = sys.modules['bz2'] = None",
     "sysconf": "del os.sysconf",
     "an answer of sysconf": "os.sysconf = lambda name: -1",
     "fork": "del os.fork, os.register_at_fork",
