@@ -40,6 +40,8 @@ _WORTH_ASKING = 256
 
 #: whether arrays are freed with their last reference; PyPy frees them when it collects
 _FREES_AT_ONCE = sys.implementation.name == "cpython"
+#: how often PyPy has to collect until an array that is no longer used, and what it holds, is gone
+_COLLECTIONS = 4
 
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
 _should_stop: ContextVar[Callable[[], bool] | None] = ContextVar("should_stop", default=None)
@@ -175,8 +177,9 @@ class Budget:
         if most is None:
             return
         usable = most // self._parts - self._spare
-        if self._used + nbytes > usable and not _FREES_AT_ONCE:
-            gc.collect()
+        for _ in range(0 if _FREES_AT_ONCE else _COLLECTIONS):
+            if self._used + nbytes > usable:
+                gc.collect()
         if self._used + nbytes > usable:
             request = f"needs up to {format_bytes(nbytes)}, " if nbytes else ""
             used = f"{format_bytes(self._used)} in use, {format_bytes(self._spare)} kept for Python"
