@@ -237,14 +237,22 @@ class Budget:
     def check_results(self, results: Sequence[Any]) -> None:
         """Count the outputs of a step. Raises LimitError for a tensor that is too large."""
         self.hold(results)
-        largest, longest = self.limits.max_tensor_bytes, self.limits.max_string_bytes
+        self.check_sizes(results)
+        longest = self.limits.max_string_bytes
         for array in arrays_in(results):
-            if largest is not None and array.nbytes > largest:
-                size = format_bytes(array.nbytes)
-                raise LimitError(f"output of {size}: max_tensor_bytes is {format_bytes(largest)}")
             if longest is not None and (total := count_string_bytes(array)) > longest:
                 size, most = format_bytes(total), format_bytes(longest)
                 raise LimitError(f"output with strings of {size}: max_string_bytes is {most}")
+
+    def check_sizes(self, results: Sequence[Any]) -> None:
+        """Raise LimitError for a tensor that is too large."""
+        largest = self.limits.max_tensor_bytes
+        if largest is None:
+            return
+        for array in arrays_in(results):
+            if array.nbytes > largest:
+                size = format_bytes(array.nbytes)
+                raise LimitError(f"output of {size}: max_tensor_bytes is {format_bytes(largest)}")
 
     @property
     def iterations_left(self) -> int:

@@ -95,6 +95,22 @@ def find_values(model: Model, graph: Graph, text: str, option: str) -> list[str]
     return found
 
 
+def find_outputs(model: Model, graph: Graph, texts: Sequence[str], option: str) -> list[str]:
+    """The values that texts such as NAME,PATTERN mean: the outputs of the graph of that name, or
+    those that match; else as ``find_values``. Without texts all outputs.
+
+    Raises InvalidInputError, which begins with ``option``, if there is none.
+    """
+    outputs = [value.name for value in graph.outputs]
+    found: dict[str, None] = {}
+    for given in texts:
+        for text in [given] if given in outputs else given.split(","):
+            exact = [name for name in outputs if name == text]
+            chosen = exact or [name for name in outputs if matches([name], [text])]
+            found |= dict.fromkeys(chosen or find_values(model, graph, text, option))
+    return list(found or dict.fromkeys(outputs))
+
+
 def _called(name: str, node: Node, layer_of: Mapping[str, str]) -> list[str]:
     """What a value that a node computes may be called."""
     layer = layer_of.get(name) or node.name.rpartition("/")[0]

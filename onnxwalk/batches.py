@@ -7,6 +7,6 @@
 so on one machine.
 """
 
-from onnxwalk.interpreter.batches import Done, cached_session, run_part
+from onnxwalk.interpreter.batches import Done, cached_session, rows_per_part, run_part
 
-__all__ = ["Done", "cached_session", "run_part"]
+__all__ = ["Done", "cached_session", "rows_per_part", "run_part"]

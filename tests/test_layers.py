@@ -50,6 +50,7 @@ LAYERS = [
     ["interpreter.session"],
     ["interpreter.rows"],
     ["interpreter.batches"],
+    ["interpreter.dask"],
     ["interpreter.training"],
     [
         "interpreter.backend",
@@ -80,6 +81,8 @@ THIRD_PARTY = {
     "sklearn": {"interpreter.estimators"},
     "threadpoolctl": {"interpreter.runtime.threads"},
     "ml_dtypes": {"ops"},
+    "dask": {"interpreter.dask"},
+    "distributed": {"interpreter.dask"},
     "starlette": {"interpreter.serving"},
     "anyio": {"interpreter.serving"},
     "uvicorn": {"interpreter.serving"},

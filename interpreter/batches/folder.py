@@ -234,6 +234,8 @@ def _is_alive(number: int) -> bool:
     """Whether there is a process of this number, as far as that can be asked without harm."""
     if os.name == "nt":
         return True
+    with contextlib.suppress(OSError, IndexError):  # where /proc tells it from one that has ended
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     try:
         os.kill(number, 0)
     except ProcessLookupError:

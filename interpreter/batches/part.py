@@ -153,7 +153,7 @@ def place_of(
 def stem(part: Path) -> str:
     """The name of a part without its ending."""
     name = part.resolve().name if part.is_dir() else part.name
-    for suffix in (*ARCHIVES, ".zarr", ".zarr.zip", ".gz"):
+    for suffix in (*ARCHIVES, ".zarr", ".gz"):
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             name = name[: -len(suffix)]
             if suffix != ".gz":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from onnxwalk.interpreter.batches.folder import Folder
 from onnxwalk.interpreter.batches.part import Done, default_format, run_part, stem
@@ -62,6 +62,14 @@ class Parts:
         return run_part(self.model, part, self.out, name=name, tell=tell, **self.options, **more)
 
 
+class AnyPool(Protocol):
+    """Workers: entered, they do parts; see ``Pool``."""
+
+    def __enter__(self) -> AnyPool: ...
+    def __exit__(self, *error: object) -> None: ...
+    def run(self, parts: Sequence[str]) -> Iterator[Event]: ...
+
+
 def run_parts(
     parts: Parts,
     *,
@@ -70,9 +78,10 @@ def run_parts(
     restart: bool = False,
     timeout: float | None = None,
     retries: int = 2,
+    pool: Callable[[Parts], AnyPool] | None = None,
 ) -> Iterator[Event]:
     """Run all parts in processes of this machine, and tell what happens as it does; ``None`` every
-    so often.
+    so often. ``pool``: makes other workers than these processes, as those of a cluster.
 
     The model is loaded, and run once, before the processes are forked: its weights are in memory
     once. ``resume``: go on in a folder that has results already; ``restart``: forget these.
@@ -93,10 +102,11 @@ def run_parts(
             )
         folder.sweep()
         _rehearse(parts, skips)
-        work = functools.partial(_work, parts)
         try:
-            with Pool(work, workers, timeout=timeout, retries=retries) as pool:
-                for event in pool.run([*parts.names]):
+            with (
+                _pool(parts, workers, timeout, retries) if pool is None else pool(parts) as entered
+            ):
+                for event in entered.run([*parts.names]):
                     if isinstance(event, Failed):
                         raise event.error
                     if isinstance(event, Lost) and not event.again:
@@ -110,6 +120,11 @@ def run_parts(
                         yield event
         finally:
             folder.sweep()
+
+
+def _pool(parts: Parts, workers: int, timeout: float | None, retries: int) -> AnyPool:
+    work = functools.partial(_work, parts)
+    return Pool(work, workers, timeout=timeout, retries=retries)
 
 
 def _work(parts: Parts, part: str, tell: Any) -> Done:

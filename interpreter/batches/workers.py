@@ -69,6 +69,7 @@ class _Worker:
     pipe: Connection
     part: str | None = None
     heard: float = field(default_factory=time.monotonic)  # when it last said something
+    is_gone: bool = False  # nothing more will be heard
 
 
 class Pool:
@@ -141,7 +142,8 @@ class Pool:
         with warnings.catch_warnings():
             # Python warns of threads that a fork leaves behind; BLAS's come back by themselves
             warnings.simplefilter("ignore", DeprecationWarning)
-            process.start()
+            with _interrupts_later():
+                process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))
 
@@ -155,7 +157,9 @@ class Pool:
         try:
             said = worker.pipe.recv()
         except (EOFError, OSError):
-            worker.process.join(_TICK)
+            worker.process.kill()  # if it isn't dead: without a pipe it is of no use
+            worker.process.join()
+            worker.is_gone = True
             return
         worker.heard = time.monotonic()
         if not isinstance(said, Rows):
@@ -165,7 +169,7 @@ class Pool:
     def _lost(self) -> Iterator[tuple[_Worker, str]]:
         """The workers that are dead, or are killed now because they hang, and why."""
         for worker in [*self._workers]:
-            if worker.process.exitcode is not None and not worker.pipe.poll():
+            if worker.is_gone:
                 yield worker, _describe(worker.process.exitcode)
             elif (
                 self._timeout is not None
@@ -175,6 +179,20 @@ class Pool:
                 worker.process.kill()
                 worker.process.join()
                 yield worker, f"no batch was finished in {self._timeout:g} s"
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits until the ``with`` block is done; in a process that begins meanwhile until it
+    has said what is to come of it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _describe(status: int) -> str:
@@ -191,6 +209,8 @@ def _describe(status: int) -> str:
 def _main(work: Work, pipe: Connection, parent: int) -> None:
     """A worker: parts come in, what became of them goes out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     _thread.start_new_thread(_end_if_orphan, (parent,))
     with contextlib.suppress(EOFError, OSError):
         while True:

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -20,6 +21,7 @@ from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.constants import own_tensors
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Graph, SparseTensor
+from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 
@@ -30,13 +32,23 @@ _SIZES = ((2, 32), (2, 64), (2, 224), (1, 1), (2, 8))
 Types = dict[str, tuple[str, "tuple[Any, ...] | None"]]
 
 
-def analyze(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> dict[str, Any]:
-    """The report as plain data. ``session`` must be loaded with optimize=False; ``dims`` are sizes
-    of symbolic dimensions, ``shapes`` the texts of ``--shape``.
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is run on: ``feeds``, and random numbers for its other inputs. ``dims``: sizes
+    of symbolic dimensions; ``shapes``: the texts of ``--shape``."""
 
-    Raises InvalidInputError if the model doesn't run on random inputs.
+    feeds: Mapping[str, Feed]
+    dims: Mapping[str, int]
+    shapes: Sequence[str]
+    seed: int = 0
+
+
+def analyze(session: Session, inputs: Inputs) -> dict[str, Any]:
+    """The report as plain data. ``session`` must be loaded with optimize=False.
+
+    Raises InvalidInputError if the model doesn't run on these inputs.
     """
-    types, flops = _infer_types(session, dims, shapes)
+    types, flops = _infer_types(session, inputs)
     versions = session._program.rewrite_stages()
     return {
         "values": [
@@ -54,31 +66,32 @@ def analyze(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) ->
 # ------------------------------------------------------------------ types and shapes, by running
 
 
-def _infer_types(
-    session: Session, dims: Mapping[str, int], shapes: Sequence[str]
-) -> tuple[Types, dict[str, int]]:
+def _infer_types(session: Session, inputs: Inputs) -> tuple[Types, dict[str, int]]:
     """The types of all values, and the FLOPs of each node by the name of its first output.
 
     The model is run on random inputs of some sizes, then with each open dimension a little larger,
     with each twice as large, and with all twice as large. The sizes of a value in these runs show
-    how they depend on the open dimensions.
+    how they depend on the open dimensions. Those of inputs that are given have the sizes given.
     """
-    symbols = _symbols(session)
-    base, first, flops = _first_walk(session, symbols, dims, shapes)
+    given = {name: feed.read() for name, feed in inputs.feeds.items()}
+    known = _sizes_of(session, given)
+    inputs = replace(inputs, dims={**inputs.dims, **known})
+    symbols = [symbol for symbol in _symbols(session) if symbol not in known]
+    base, first, flops = _first_walk(session, symbols, inputs, given)
     walks = [(base, first)]
     for symbol in symbols:
         for steps in ((1, 2), (base[symbol],)):
             for step in steps:
                 try:
                     sizes = {**base, symbol: base[symbol] + step}
-                    walks.append((sizes, _walk(session, sizes, shapes)[0]))
+                    walks.append((sizes, _walk(session, sizes, inputs, given)[0]))
                     break
                 except OnnxWalkError:
                     continue  # this model rejects the size
     if len(symbols) > 1:
         with contextlib.suppress(OnnxWalkError):
             doubled = {symbol: 2 * size for symbol, size in base.items()}
-            walks.append((doubled, _walk(session, doubled, shapes)[0]))
+            walks.append((doubled, _walk(session, doubled, inputs, given)[0]))
     inferred: Types = {}
     for name, (dtype, shape) in first.items():
         seen = [(sizes, types[name][1]) for sizes, types in walks if name in types]
@@ -105,32 +118,46 @@ def _symbols(session: Session) -> list[str]:
     )
 
 
+def _sizes_of(session: Session, given: Mapping[str, Any]) -> dict[str, int]:
+    """The sizes of the open dimensions of the inputs that are given."""
+    return {
+        size or f"{info.name}.{axis}": length
+        for info in session.inputs
+        if info.name in given
+        for axis, (size, length) in enumerate(
+            zip(declared_shape(info) or (), np.shape(given[info.name]), strict=False)
+        )
+        if not isinstance(size, int)
+    }
+
+
 def _first_walk(
-    session: Session, symbols: Sequence[str], dims: Mapping[str, int], shapes: Sequence[str]
+    session: Session, symbols: Sequence[str], inputs: Inputs, given: Mapping[str, Any]
 ) -> tuple[dict[str, int], Types, dict[str, int]]:
     firsts = {(declared_shape(i) or (None,))[0] or f"{i.name}.0" for i in session.inputs}
     problem: OnnxWalkError | None = None
     tried: list[dict[str, int]] = []
     for batch, other in _SIZES:
-        base = {s: dims.get(s, batch if s in firsts else other) for s in symbols}
+        base = {s: inputs.dims.get(s, batch if s in firsts else other) for s in symbols}
         if base in tried:
             continue
         tried.append(base)
         try:
-            return base, *_walk(session, base, shapes)
+            return base, *_walk(session, base, inputs, given)
         except OnnxWalkError as error:
             problem = problem or error
     raise InvalidInputError(
         f"{session.model.source}: the model doesn't run on random inputs; pass sizes with --dim or "
-        f"--shape: {problem}"
+        f"--shape, or values with --input: {problem}"
     )
 
 
 def _walk(
-    session: Session, sizes: Mapping[str, int], shapes: Sequence[str]
+    session: Session, sizes: Mapping[str, int], inputs: Inputs, given: Mapping[str, Any]
 ) -> tuple[Types, dict[str, int]]:
-    texts = list(shapes)
-    named = {text.rpartition("=")[0] for text in shapes}
+    texts = list(inputs.shapes)
+    named = {*given, *(text.rpartition("=")[0] for text in inputs.shapes)}
+    sizes = {**inputs.dims, **sizes}
     for info in session.inputs:
         declared = declared_shape(info)
         if declared is not None and info.name not in named:
@@ -139,14 +166,15 @@ def _walk(
                 for axis, d in enumerate(declared)
             ]
             texts.append(f"{info.name}={','.join(map(str, shape))}")
-    values = {n: feed.read() for n, feed in random_feeds(session, {}, texts, 0).items()}
+    added = random_feeds(session, inputs.feeds, texts, inputs.seed)
+    values = {**given, **{name: feed.read() for name, feed in added.items()}}
     types: Types = {name: _type(value) for name, value in values.items()}
     flops = {}
     for event in session.trace(values):
         types |= {name: _type(value) for name, value in event.outputs.items()}
-        inputs = [event.inputs.get(name) for name in event.node.inputs]
+        arguments = [event.inputs.get(name) for name in event.node.inputs]
         flops[event.node.outputs[0]] = event.operator.flops(
-            inputs, list(event.outputs.values()), event.node.attributes
+            arguments, list(event.outputs.values()), event.node.attributes
         )
     return types, flops
 

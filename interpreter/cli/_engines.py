@@ -66,12 +66,18 @@ def open_engine(
     threads: int,
     keras_file: str | None = None,
     parts: int = 1,
+    options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Load the model at the path ``model``. Each run takes the next of so many parts of the feeds
-    along their first axis. Raises what the engine raises."""
+    along their first axis. ``options``: what ``onnxwalk.load`` gets in place of ``threads``. Raises
+    what the engine raises."""
     cut = [np.split(x, parts) if parts > 1 else [x] for x in feeds.values()]
     turns = [dict(zip(feeds, values, strict=True)) for values in zip(*cut, strict=True)]
-    engine = _open(name, model, turns[0] if turns else {}, threads, keras_file)
+    if name == OURS:
+        options = {"threads": threads} if options is None else options
+        engine: Engine = functools.partial(onnxwalk.load(model, **options).run, None)
+    else:
+        engine = _open(name, model, turns[0] if turns else {}, threads, keras_file)
     if len(turns) < 2:
         return functools.partial(engine, feeds)
     following = itertools.cycle(turns).__next__
@@ -81,8 +87,6 @@ def open_engine(
 def _open(
     name: str, model: str, feeds: Mapping[str, Any], threads: int, keras_file: str | None
 ) -> Engine:
-    if name == OURS:
-        return functools.partial(onnxwalk.load(model, threads=threads).run, None)
     if name == "onnxruntime":
         return functools.partial(onnxruntime_session(model, threads=threads).run, None)
     if name == "reference":

@@ -14,7 +14,6 @@ from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.pixels import Pixels
 from onnxwalk.interpreter.rows.texts import read_texts
 from onnxwalk.interpreter.runtime.feeds import HasInputs
-from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.tables.options import Options
 
@@ -29,12 +28,15 @@ def add_sizes(parser: argparse.ArgumentParser, prefix: str = "") -> None:
     add_repeated(parser, "--shape", metavar="[NAME=]1,100", help=text)
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add ``--dim``, ``--shape``, ``--seed`` and ``--input``."""
-    add_sizes(parser)
-    add_integer(parser, "--seed", "seed of random inputs", default=0, least=0)
-    text = "values of an input, as for run"
+def add_inputs(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """Add the options of inputs that are read from files, and random otherwise: ``--input``,
+    ``--text``, ``--dim``, ``--shape``, ``--seed``, tables and pictures; ``prefix`` begins the help
+    texts of what says which inputs there are."""
+    add_sizes(parser, prefix)
+    add_integer(parser, "--seed", f"{prefix}seed of random inputs", default=0, least=0)
+    text = f"{prefix}values of an input, as for run"
     add_repeated(parser, "-i", "--input", metavar="[NAME=]FILE", help=text)
+    add_texts(parser, prefix)
     add_table_options(parser)
     add_pixels(parser)
 
@@ -46,20 +48,20 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     )
     text = "what stands between columns: a character, or tab, or blanks"
     group.add_argument("--delimiter", type=_parse_delimiter, metavar="C", help=text)
-    group.add_argument("--decimal", choices=(".", ","), help="the decimal sign")
+    text = "the decimal sign: . or ,"
+    group.add_argument("--decimal", choices=(".", ","), metavar="SIGN", help=text)
     text = "whether the first line names the columns"
     group.add_argument("--header", choices=("yes", "no"), help=text)
     group.add_argument("--encoding", metavar="NAME", help="as in cp1252 (default: UTF-8 or -16)")
 
 
 def get_table_options(args: argparse.Namespace) -> Options:
-    """What the options of ``add_table_options`` say; nothing for a command without them."""
-    header = getattr(args, "header", None)
+    """What the options of ``add_table_options`` say."""
     return Options(
-        delimiter=getattr(args, "delimiter", None),
-        decimal=getattr(args, "decimal", None),
-        header=None if header is None else header == "yes",
-        encoding=getattr(args, "encoding", None),
+        delimiter=args.delimiter,
+        decimal=args.decimal,
+        header=None if args.header is None else args.header == "yes",
+        encoding=args.encoding,
     )
 
 
@@ -72,10 +74,11 @@ def _parse_delimiter(text: str) -> str:
     return character
 
 
-def add_texts(parser: argparse.ArgumentParser) -> None:
-    """Add ``--text``, ``--text-file`` and ``--column``."""
-    add_repeated(parser, "--text", metavar="[NAME=]TEXT", help="a text")
-    text = "a file of texts: a table as for --input, or one text per line"
+def add_texts(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """Add ``--text``, ``--text-file`` and ``--column``; ``prefix`` begins their help texts."""
+    text = f"{prefix}a text, for a model with a vocabulary"
+    add_repeated(parser, "--text", metavar="[NAME=]TEXT", help=text)
+    text = f"{prefix}a file of texts: a table as for --input, or one text per line"
     add_repeated(parser, "--text-file", metavar="[NAME=]FILE", help=text)
     text = "column of a table of texts (default: text, or the only one)"
     parser.add_argument("--column", metavar="NAME", help=text)
@@ -101,10 +104,12 @@ def read_inputs(
 
 
 def read_feeds(
-    session: Session, args: argparse.Namespace, *, skips_damaged: bool = False
+    session: HasInputs, args: argparse.Namespace, *, skips_damaged: bool = False
 ) -> dict[str, Feed]:
     """The feeds of ``--input``, ``--text`` and ``--text-file``; ``skips_damaged`` as for
     ``read_inputs``. Raises InvalidInputError."""
+    if args.column is not None and not args.text_file:
+        raise InvalidInputError("--column requires --text-file")
     options = get_table_options(args)
     feeds = read_inputs(
         session, args.input, get_pixels(args), options=options, skips_damaged=skips_damaged
@@ -116,11 +121,11 @@ def read_feeds(
 
 
 def build_feeds(session: HasInputs, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
-    """A value for each input: those of ``--input``, and random values for the others.
+    """A value for each input: those of files and texts, and random values for the others.
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
-    feeds = read_inputs(session, args.input, get_pixels(args), options=get_table_options(args))
+    feeds = read_feeds(session, args)
     feeds |= fill_feeds(session, feeds, args, batch=batch)
     return {name: feed.read() for name, feed in feeds.items()}
 

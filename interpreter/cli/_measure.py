@@ -46,7 +46,10 @@ _PHASES = 2  # of each engine, so that a machine that slows down affects all eng
 
 #: the script of a new process up to its first outputs
 _FIRST_RUN = {
-    OURS: "onnxwalk.load(model).run(None, feeds)",
+    OURS: (
+        "options = pickle.load(open(sys.argv[3], 'rb'))\n"
+        "onnxwalk.load(model, **options).run(None, feeds)"
+    ),
     "onnxruntime": (
         "options = onnxruntime.SessionOptions(); options.log_severity_level = 4\n"
         "options.intra_op_num_threads = {threads}; options.inter_op_num_threads = 1\n"
@@ -65,6 +68,7 @@ class Job:
     ``seconds``: the total of each engine's runs; an engine that needs longer for one runs once.
     ``tolerance``: the largest difference of outputs that counts as agreement, relative to the
     largest value of an output.
+    ``options``: what ``onnxwalk.load`` gets in place of ``threads``.
     """
 
     model: str
@@ -77,6 +81,7 @@ class Job:
     startup: bool = True  # also measure load and memory, which takes some seconds
     parts: int = 1
     processes: int = 3  # new processes of each engine up to the first outputs; the fastest counts
+    options: Mapping[str, Any] | None = None
 
 
 def measure(job: Job) -> dict[str, dict[str, Any]]:
@@ -140,6 +145,9 @@ def _environment(job: Job) -> dict[str, str]:
 def _time_processes(job: Job, names: Sequence[str], folder: Path) -> dict[str, float]:
     feeds = folder / "feeds.pickle"
     feeds.write_bytes(pickle.dumps(dict(job.feeds)))
+    options = folder / "options.pickle"  # (of onnxwalk's types: no other engine reads it)
+    given = {name: value for name, value in (job.options or {}).items() if name != "threads"}
+    options.write_bytes(pickle.dumps(given))
     best: dict[str, float] = {}
     for _ in range(job.processes):
         for name in names:
@@ -149,7 +157,7 @@ def _time_processes(job: Job, names: Sequence[str], folder: Path) -> dict[str, f
                 f"{_FIRST_RUN[name].format(threads=job.threads)}\n"
                 "print('done', flush=True)"
             )
-            command = [sys.executable, "-c", script, job.model, str(feeds)]
+            command = [sys.executable, "-c", script, job.model, str(feeds), str(options)]
             start = time.perf_counter()
             with subprocess.Popen(
                 command, env=_environment(job), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -175,7 +183,7 @@ def _compare_engines(job: Job) -> dict[str, Any]:
         import_engine(name, job.threads)
     for name in (OURS, *job.others):
         try:
-            run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file, job.parts)
+            run = _open(name, job)
             first, cold = _time_run(run)
             # The first run is often much slower than the next: Keras traces in it.
             warm[name] = cold if cold > _FAR_TOO_LONG * job.seconds else _time_run(run)[1]
@@ -200,6 +208,11 @@ def _compare_engines(job: Job) -> dict[str, Any]:
     return results
 
 
+def _open(name: str, job: Job) -> Run:
+    feeds, threads = job.feeds, job.threads
+    return open_engine(name, job.model, feeds, threads, job.keras_file, job.parts, job.options)
+
+
 def _time_runs(
     job: Job, runs: Mapping[str, Run], warm: Mapping[str, float]
 ) -> dict[str, list[float]]:
@@ -210,7 +223,7 @@ def _time_runs(
     if job.threads > 1:
         for _ in range(_PHASES):
             for name in active:
-                time.sleep(_PAUSE)
+                time.sleep(min(_PAUSE, 10 * job.seconds))
                 end = time.perf_counter() + job.seconds / _PHASES
                 while time.perf_counter() < end:
                     samples[name].append(_time_run(runs[name])[1])
@@ -271,7 +284,7 @@ def _measure_engine(job: Job, name: str) -> dict[str, Any]:
     _trim()
     before = _read_memory("VmRSS")
     start = time.perf_counter()
-    run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file, job.parts)
+    run = _open(name, job)
     load = time.perf_counter() - start
     _trim()
     has_peak = _reset_peak()

@@ -7,11 +7,12 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import add_integer, get_execution, positive_number
 from onnxwalk.interpreter.cli._feeds import get_table_options
@@ -20,8 +21,10 @@ from onnxwalk.interpreter.cli._pixels import get_pixels
 from onnxwalk.interpreter.cli._progress import Status, status
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.names import find_outputs
 from onnxwalk.interpreter.rows.classes import read_labels
 from onnxwalk.interpreter.rows.images import SUFFIXES
+from onnxwalk.interpreter.rows.outputs import FORMATS
 from onnxwalk.interpreter.rows.reader import read_literal
 from onnxwalk.interpreter.rows.sources import Source, find_files, parse_source, split_name
 from onnxwalk.interpreter.runtime.threads import blas_threads, can_set_threads, cores
@@ -29,7 +32,7 @@ from onnxwalk.interpreter.session import Session
 
 if TYPE_CHECKING:
     from onnxwalk.interpreter.batches.part import Done
-    from onnxwalk.interpreter.batches.parts import Parts
+    from onnxwalk.interpreter.batches.parts import AnyPool, Parts
 
 _NAMED = 20  # damaged rows and parts that are printed; the records have all
 _TIMEOUT = 600.0
@@ -42,19 +45,24 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     """Add the options of many parts."""
     group = parser.add_argument_group(
         "parts",
-        "with a folder as --output, each file of --input or --text-file, and each folder or .tar of "
-        "pictures, is a part, whose results get a file in it: --input 'parts/*.parquet' --output "
-        "out/. See docs/BATCHES.md",
+        "with a folder as --output, each file of --input or --text-file, and each folder or .tar "
+        "of pictures, is a part, whose results get a file in it: --input 'parts/*.parquet' "
+        "--output out/",
     )
     add_integer(group, "--workers", "processes that work at once (default: 1)")
+    text = (
+        "have a Dask scheduler do it: its address, as tcp://10.0.0.5:8786, or local, for one on "
+        "this machine with N --workers (default: one for each core)"
+    )
+    group.add_argument("--scheduler", metavar="ADDRESS", help=text)
     text = "go on in a folder that has results: what is done isn't done again"
     group.add_argument("--resume", action="store_true", help=text)
     text = "forget the results that are in the folder"
     group.add_argument("--restart", action="store_true", help=text)
     text = (
         "what to do where a row or part can't be read, or run: stop (the default), or skip, leave "
+        "it out and name it"
     )
-    text += "it out and name it"
     group.add_argument("--on-error", choices=("stop", "skip"), help=text)
     text = f"replace a worker that finishes no batch for S seconds (default: {_TIMEOUT:g})"
     group.add_argument("--part-timeout", type=positive_number, metavar="S", help=text)
@@ -68,9 +76,18 @@ def is_of_parts(args: argparse.Namespace) -> bool:
     Raises InvalidInputError for options of parts where it isn't.
     """
     text = args.output or ""
-    if text and text != "-" and (text.endswith(("/", os.sep)) or Path(text).is_dir()):
+    is_folder = Path(text).is_dir() and Path(text).suffix.lower()[1:] not in FORMATS
+    if text and text != "-" and (text.endswith(("/", os.sep)) or is_folder):
         return True
-    for option in ("workers", "resume", "restart", "on_error", "part_timeout", "retries"):
+    for option in (
+        "workers",
+        "scheduler",
+        "resume",
+        "restart",
+        "on_error",
+        "part_timeout",
+        "retries",
+    ):
         if getattr(args, option) not in (None, False):
             flag = option.replace("_", "-")
             raise InvalidInputError(f"--{flag} is for parts: it requires a folder, --output out/")
@@ -79,17 +96,29 @@ def is_of_parts(args: argparse.Namespace) -> bool:
 
 def run_in_parts(args: argparse.Namespace) -> int:
     """Run the command; 1 if something was left out. Raises OnnxWalkError."""
-    from onnxwalk.interpreter.batches.parts import run_parts
-
     for option in _OF_ONE_RUN:
         if getattr(args, option) not in (None, False, []):
             flag = option.replace("_", "-")
             raise InvalidInputError(f"--{flag} can't be combined with a folder as --output")
     if args.resume and args.restart:
         raise InvalidInputError("--resume goes on and --restart begins anew: pass one of them")
-    workers = args.workers or 1
+    pool = _cluster(args) if args.scheduler else None
+    workers = args.workers or (cores() if args.scheduler == "local" else 1)
     parts = _parts(args, workers)
     tally = Tally({part: size_of(Path(part)) for part in parts.names})
+    stopped = "onnxwalk: stopped; what is done is whole, --resume does the rest"
+    return interrupts.run(lambda: _run(args, parts, workers, tally, pool), stopped)
+
+
+def _run(
+    args: argparse.Namespace,
+    parts: Parts,
+    workers: int,
+    tally: Tally,
+    pool: Callable[[Parts], AnyPool] | None,
+) -> int:
+    from onnxwalk.interpreter.batches.parts import run_parts
+
     with _few_threads(args.threads or 1), status() as shown:
         for event in run_parts(
             parts,
@@ -98,6 +127,7 @@ def run_in_parts(args: argparse.Namespace) -> int:
             restart=args.restart,
             timeout=args.part_timeout or _TIMEOUT,
             retries=2 if args.retries is None else args.retries,
+            pool=pool,
         ):
             tally.take(event, shown)
     report = tally.report(args)
@@ -106,6 +136,23 @@ def run_in_parts(args: argparse.Namespace) -> int:
     else:
         _print(report)
     return int(bool(report["damaged_rows"] or report["damaged_parts"]))
+
+
+def _cluster(args: argparse.Namespace) -> Callable[[Parts], AnyPool]:
+    """Workers of a Dask scheduler. Raises InvalidInputError for options that are its own to set."""
+    from onnxwalk.interpreter.dask.parts import DaskPool
+
+    if args.workers and args.scheduler != "local":
+        raise InvalidInputError(
+            f"--workers is for --scheduler local; {args.scheduler} has its own workers"
+        )
+    if args.retries is not None:
+        raise InvalidInputError(
+            "--retries can't be combined with --scheduler, which has a setting for it: "
+            "distributed.scheduler.allowed-failures"
+        )
+    timeout = args.part_timeout or _TIMEOUT
+    return lambda parts: DaskPool(parts, args.scheduler, args.workers, timeout=timeout)
 
 
 def _parts(args: argparse.Namespace, workers: int) -> Parts:
@@ -124,10 +171,10 @@ def _parts(args: argparse.Namespace, workers: int) -> Parts:
             f"{pictures[0]}: a picture is a row, not a part; pass the folders, or .tar files, that "
             "pictures are in"
         )
-    names = [name for text in args.outputs for name in text.split(",")]
+    names = find_outputs(session.model, session.graph, args.outputs, "--outputs")
     options |= {
         "format": args.format,
-        "outputs": names or None,
+        "outputs": names if args.outputs else None,
         "batch": args.batch,
         "tables": get_table_options(args),
         "pixels": get_pixels(args),
@@ -152,8 +199,8 @@ def _read_inputs(args: argparse.Namespace, session: Session) -> tuple[list[Path]
         raise InvalidInputError("no parts; pass them as --input 'parts/*.parquet'")
     if odd := [s for s in files if (s.name, s.columns) != (files[0].name, files[0].columns)]:
         raise InvalidInputError(
-            f"{odd[0].origin}: all parts are for the same inputs; where a model has several, a part "
-            "has a column, or an array of an .npz file, for each"
+            f"{odd[0].origin}: all parts are for the same inputs; where a model has several, a "
+            "part has a column, or an array of an .npz file, for each"
         )
     values = {}
     for source in sources:
@@ -187,8 +234,8 @@ def _few_threads(count: int) -> Any:
     variables = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     if cores() > 1 and not any(os.environ.get(name) for name in variables):
         print(
-            "onnxwalk: warning: each worker may use as many threads as BLAS likes, which slows them "
-            'down: pip install "onnxwalk[threads]", or set OPENBLAS_NUM_THREADS=1',
+            "onnxwalk: warning: each worker may use as many threads as BLAS likes, which slows "
+            'them down: pip install "onnxwalk[threads]", or set OPENBLAS_NUM_THREADS=1',
             file=sys.stderr,
         )
     yield
@@ -301,12 +348,11 @@ def _print(report: Mapping[str, Any]) -> None:
     if empty := report["empty"]:
         more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
         _show.line(f"without rows: {', '.join(empty[:3])}{more}")
-    damaged = sum(map(len, report["damaged_rows"].values()))
-    if damaged or report["damaged_parts"]:
-        _show.line(
-            f"left out: {_show.count(damaged, 'row')}, {_show.count(len(report['damaged_parts']), 'part')}"
-            f"; the rows are named in {report['output']}/.onnxwalk/parts"
-        )
+    rows_out = _show.count(sum(map(len, report["damaged_rows"].values())), "row")
+    parts_out = _show.count(len(report["damaged_parts"]), "part")
+    if report["damaged_rows"] or report["damaged_parts"]:
+        where = f"{report['output'].rstrip('/')}/.onnxwalk/parts"
+        _show.line(f"left out: {rows_out}, {parts_out}; the rows are named in {where}")
     _show.line(f"written to {report['output']}")
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._feeds import fill_feeds, get_table_options, read_inputs
-from onnxwalk.interpreter.cli._pixels import get_pixels
+from onnxwalk.interpreter.cli._feeds import fill_feeds, read_feeds
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.rows.arrays import ArrayRows
 from onnxwalk.interpreter.rows.feed import Feed
@@ -32,12 +31,12 @@ _INTEGER_EDGES = ("zeros", "ones")
 def generate_samples(
     session: HasInputs, args: argparse.Namespace
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Labels and feeds: the rows of ``--input``, ``--batch`` at a time; if some inputs are missing
-    there, with random values for them, ``--samples`` times, and with ``--edge`` edge cases.
+    """Labels and feeds: the rows of files and texts, ``--batch`` at a time; if some inputs are
+    missing there, with random values for them, ``--samples`` times, and with ``--edge`` edge cases.
 
     Raises InvalidInputError.
     """
-    read = read_inputs(session, args.input, get_pixels(args), options=get_table_options(args))
+    read = read_feeds(session, args)
     missing = [info for info in session.inputs if info.name not in read]
     for label, feeds in _split_rows(read, args.batch):
         values = {name: feed.read() for name, feed in feeds.items()}

@@ -11,32 +11,38 @@ from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.session import Session, load
 
 
-def add_session(parser: argparse.ArgumentParser, *, execution: bool = False) -> None:
+def add_session(
+    parser: argparse.ArgumentParser, *, execution: bool = False, threads: bool = True
+) -> None:
     """Add ``--threads`` and the limits; with ``execution`` also which rewrites are applied and how
-    the model is run."""
-    text = "threads of a run (default: those of BLAS, but no more than there are free cores)"
-    add_integer(parser, "--threads", text)
+    the model is run. Without ``threads`` the command has a ``--threads`` of its own."""
+    if threads:
+        text = "threads of a run (default: those of BLAS, but no more than there are free cores)"
+        add_integer(parser, "--threads", text)
     if execution:
         add_execution(parser)
     add_limits(parser)
-    parser.set_defaults(execution=execution, limits_threads=True)
+    parser.set_defaults(execution=execution, limits_threads=threads)
 
 
 def open_session(args: argparse.Namespace, **options: Any) -> Session:
     """``args.model``, loaded as the options of ``add_session`` say. Raises OnnxWalkError."""
-    options["limits"] = get_limits(args)
+    return load(args.model, **options, **load_options(args, args.threads))
+
+
+def load_options(args: argparse.Namespace, threads: int | None) -> dict[str, Any]:
+    """The arguments of ``load`` that the options of ``add_session`` stand for."""
+    options: dict[str, Any] = {"limits": get_limits(args)}
     if args.execution:
         options |= get_execution(args)
-        if splits_batches(args):
-            options["threads"] = args.threads
-    return load(args.model, **options)
+        if threads and splits_batches(args):
+            options["threads"] = threads
+    return options
 
 
 def splits_batches(args: argparse.Namespace) -> bool:
     """Whether ``load`` gets the number of threads; a walk, node by node, uses BLAS's only."""
-    return bool(args.execution and args.threads) and not (
-        args.no_optimize or args.executor == "walk"
-    )
+    return bool(args.execution) and not (args.no_optimize or args.executor == "walk")
 
 
 def use_threads(args: argparse.Namespace) -> contextlib.AbstractContextManager[None]:

@@ -15,12 +15,16 @@ from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.rows.arrays import npz_members, open_npy
 from onnxwalk.interpreter.rows.images import find_images
 from onnxwalk.interpreter.rows.texts import read_lines
+from onnxwalk.interpreter.tables.options import Options
 from onnxwalk.interpreter.training import Callback
 
 
-def read_labels(path: Path, column: str | None, names: Sequence[str]) -> np.ndarray:
+def read_labels(
+    path: Path, column: str | None, names: Sequence[str], options: Options
+) -> np.ndarray:
     """Labels from a .npy, .npz (one array, or that named "labels"), .csv or text file: numbers, or
-    names of classes, of which ``names`` are those that the model has. Raises InvalidInputError."""
+    names of classes, of which ``names`` are those that the model has. ``options``: how tables are
+    written. Raises InvalidInputError."""
     if not path.exists():
         raise InvalidInputError(f"{path}: no such file")
     suffix = path.suffix.lower()
@@ -35,7 +39,7 @@ def read_labels(path: Path, column: str | None, names: Sequence[str]) -> np.ndar
             )
         (array,) = members[name].pieces(sys.maxsize)
         return np.asarray(array)
-    texts = read_lines(path, column, usual="label", option="--label-column")
+    texts = read_lines(path, column, usual="label", option="--label-column", options=options)
     return _numbers(texts, path) if _are_numbers(texts) else _classes(texts, names, str(path))
 
 

@@ -16,6 +16,8 @@ from onnxwalk.interpreter.cli import _plot, _show
 from onnxwalk.interpreter.cli._arguments import add_command, positive_number
 from onnxwalk.interpreter.cli._engines import OTHERS, OURS, find_keras_file
 from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
+from onnxwalk.interpreter.cli._limits import get_limits
+from onnxwalk.interpreter.cli._session import add_session, load_options
 from onnxwalk.interpreter.cli._show import duration, printable
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.threads import blas_kernels
@@ -31,7 +33,8 @@ outputs. The ratio is onnxwalk's best time divided by the other's; below 1 onnxw
 Memory is the peak of the runs minus the weights in the file (negative if not all of them were
 read), on Linux only.
 
-Inputs without --input get random values, as with `run --random`.
+Inputs without --input get random values, as with `run --random`. The limits and the options of
+rewrites and executor are onnxwalk's alone.
 """
 
 
@@ -85,6 +88,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios: .svg .png .pdf")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_session(parser, execution=True, threads=False)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,9 +97,9 @@ def run(args: argparse.Namespace) -> int:
         _plot.check(args.plot)
     if args.keras and len(args.models) > 1:
         raise InvalidInputError("--keras can be used with one MODEL only")
-    if args.batch != [None] and args.input:
+    if args.batch != [None] and (args.input or args.text or args.text_file):
         raise InvalidInputError(
-            "--batch sets the size of random inputs; it can't be combined with --input"
+            "--batch sets the size of random inputs; it can't be combined with --input or --text"
         )
     for model in args.models if "keras" in args.against and not args.keras else ():
         if not find_keras_file(model):
@@ -103,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
     results, problems = [], []
     for model in args.models:
         for batch in args.batch:
-            feeds = build_feeds(load(model, optimize=False), args, batch)
+            session = load(model, optimize=False, strict=args.strict, limits=get_limits(args))
+            feeds = build_feeds(session, args, batch)
             for threads in args.threads:
                 result = _measure(model, batch, threads, feeds, args)
                 results.append(result)
@@ -136,6 +141,7 @@ def _measure(
         keras_file=args.keras or find_keras_file(model),
         startup=not args.times_only,
         processes=0 if args.times_only else 3,
+        options=load_options(args, threads),
     )
     inputs = [
         {"name": name, "dtype": _show.dtype_name(value.dtype), "shape": list(value.shape)}

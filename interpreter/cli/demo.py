@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-import onnxwalk
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import add_command
+from onnxwalk.interpreter.cli._session import add_session, load_options
+from onnxwalk.interpreter.session import Session, load
 
 _DESCRIPTION = """\
 Run a CNN, a SimpleRNN and an LSTM, trained in Keras and exported to ONNX, on samples that they
@@ -44,6 +45,7 @@ def add_parser(commands: Any) -> None:
     text = "samples to show of each model (default: 6)"
     parser.add_argument("--samples", type=int, default=6, metavar="N", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON list")
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     reports = []
     for task in _TASKS:
         classes = samples[f"{task.data}_classes"]
-        session = onnxwalk.load(_FOLDER / task.file)
+        session = load(_FOLDER / task.file, **load_options(args, args.threads))
         x = samples[f"{task.data}_x"].astype(session.inputs[0].dtype)
         truth = samples[f"{task.data}_y"].astype(int)
         probabilities, seconds = _time_runs(session, x)
@@ -90,7 +92,7 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, classes: int) -> float:
     return float(np.mean(2 * confusion.diagonal() / np.maximum(totals, 1)))
 
 
-def _time_runs(session: onnxwalk.Session, x: np.ndarray) -> tuple[np.ndarray, float]:
+def _time_runs(session: Session, x: np.ndarray) -> tuple[np.ndarray, float]:
     """The output and the best time of a few runs, in seconds."""
     best = float("inf")
     for _ in range(_RUNS):
@@ -109,7 +111,7 @@ def _choose_samples(truth: np.ndarray, predicted: np.ndarray, count: int) -> np.
     return np.concatenate([in_turn[: max(count, 0) - len(wrong)], wrong])
 
 
-def _show_heading(task: _Task, session: onnxwalk.Session) -> None:
+def _show_heading(task: _Task, session: Session) -> None:
     _show.heading(task.title)
     operators = [node.op_type for node in session.model.graph.nodes]
     _show.line(f"{task.file}: {len(operators)} nodes, " + " → ".join(dict.fromkeys(operators)))

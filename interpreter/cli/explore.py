@@ -11,7 +11,7 @@ from typing import Any
 
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer
-from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
+from onnxwalk.interpreter.cli._feeds import add_inputs, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -45,7 +45,6 @@ def add_parser(commands: Any) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="the page (default: MODEL.html)"
     )
     add_inputs(parser)
-    add_texts(parser)
     text = "row of the inputs to show, from 0 on (default: 0)"
     parser.add_argument("--sample", type=int, metavar="K", help=text)
     parser.add_argument(

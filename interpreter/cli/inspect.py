@@ -11,7 +11,7 @@ from typing import Any
 from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.cli import _deep, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer, add_repeated
-from onnxwalk.interpreter.cli._feeds import add_sizes, parse_dims
+from onnxwalk.interpreter.cli._feeds import add_inputs, parse_dims, read_feeds
 from onnxwalk.interpreter.cli._limits import get_limits
 from onnxwalk.interpreter.cli._nodes import list_nodes, show_nodes
 from onnxwalk.interpreter.cli._session import add_session, open_session
@@ -41,10 +41,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--deep",
         action="store_true",
-        help="also show types and shapes of all values (by running the model on random inputs), "
-        "parameters and FLOPs of layers, statistics of weights, and the effects of the rewrites",
+        help="also show types and shapes of all values (by running the model on the inputs "
+        "that are given, or random ones), parameters and FLOPs of layers, statistics of weights, "
+        "and the effects of the rewrites",
     )
-    add_sizes(parser, "with --deep: ")
+    add_inputs(parser, "with --deep: ")
     add_integer(parser, "--top", "with --deep: rows of each table", default=20)
     parser.add_argument(
         "--nodes",
@@ -70,8 +71,9 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises InvalidModelError and InvalidInputError; a model that isn't
     supported is reported, not refused."""
-    if not args.deep and (args.dim or args.shape):
-        raise InvalidInputError("--dim and --shape require --deep")
+    for option in ("dim", "shape", "seed", "input", "text", "text_file"):
+        if getattr(args, option) and not args.deep:
+            raise InvalidInputError(f"--{option.replace('_', '-')} requires --deep")
     if args.select and not args.nodes:
         raise InvalidInputError("--select requires --nodes")
     if args.strict and not args.check:
@@ -80,7 +82,9 @@ def run(args: argparse.Namespace) -> int:
         report = _report(args, read_model(args.model))
     if args.deep and not (report["unsupported"] or report["problem"]):
         session = open_session(args, optimize=False)
-        report["deep"] = _deep.analyze(session, parse_dims(session, args.dim), args.shape)
+        dims = parse_dims(session, args.dim)
+        inputs = _deep.Inputs(read_feeds(session, args), dims, args.shape, args.seed)
+        report["deep"] = _deep.analyze(session, inputs)
     problems = _problems(report, strict=args.strict)
     if args.check:
         report["problems"] = problems

@@ -30,7 +30,7 @@ from onnxwalk.interpreter.cli._pixels import add_pixels
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.names import find_values
+from onnxwalk.interpreter.names import find_outputs, find_values
 from onnxwalk.interpreter.rows.arrays import ConstantRows
 from onnxwalk.interpreter.rows.classes import Ranked, rank_outputs, read_labels
 from onnxwalk.interpreter.rows.feed import Feed
@@ -107,7 +107,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--format", choices=FORMATS, help="format of --output - (default: csv), or of parts"
     )
-    text = "return only these outputs"
+    text = "return only these outputs, or those that match; else as for --tensor"
     add_repeated(parser, "--outputs", metavar="NAME,…", help=text)
     add_integer(parser, "--batch", "read and run N rows at a time")
     text = "show the K largest classes of each sample (default: 1 if the model has class names)"
@@ -154,7 +154,6 @@ def run(args: argparse.Namespace) -> int:
     for option, required in (
         ("shape", "random"),
         ("dim", "random"),
-        ("column", "text_file"),
         ("select", "dump"),
         ("iterations", "dump"),
         ("format", "output"),
@@ -212,16 +211,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _names(session: Session, args: argparse.Namespace) -> list[str]:
     """The values to return: those of ``--outputs``, or all outputs, and those of ``--tensor``."""
-    known = {info.name for info in session.outputs}
-    chosen = [
-        name for text in args.outputs for name in ([text] if text in known else text.split(","))
-    ]
+    chosen = find_outputs(session.model, session.graph, args.outputs, "--outputs")
     inner = [
         name
         for text in args.tensor
         for name in find_values(session.model, session.graph, text, "--tensor")
     ]
-    return list(dict.fromkeys([*(chosen or (i.name for i in session.outputs)), *inner]))
+    return list(dict.fromkeys([*chosen, *inner]))
 
 
 def _check_damaged(feeds: dict[str, Feed]) -> None:

@@ -27,7 +27,7 @@ from onnxwalk.interpreter.cli._arguments import (
     add_integer,
     add_repeated,
 )
-from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
+from onnxwalk.interpreter.cli._feeds import add_inputs, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -76,7 +76,6 @@ def add_parser(commands: Any) -> None:
     parser = add_command(commands, "saliency", run, text, _DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     add_inputs(parser)
-    add_texts(parser)
     parser.add_argument(
         "--method",
         choices=METHODS,

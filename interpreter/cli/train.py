@@ -17,7 +17,7 @@ from onnxwalk.interpreter.cli._arguments import (
     non_negative_number,
     positive_number,
 )
-from onnxwalk.interpreter.cli._feeds import read_inputs
+from onnxwalk.interpreter.cli._feeds import add_table_options, get_table_options, read_inputs
 from onnxwalk.interpreter.cli._pixels import add_pixels, get_pixels
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
@@ -115,6 +115,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     add_integer(parser, "--seed", "seed of the order and of dropout", least=0)
     parser.add_argument("--no-shuffle", action="store_true", help="keep the order of the data")
+    add_table_options(parser)
     add_pixels(parser)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="MODEL2", required=True, help="the trained model"
@@ -213,13 +214,14 @@ def _read(
     labels: Path | None, option: str = "--labels",
 ) -> Any:  # fmt: skip
     """Inputs and labels; inputs alone for a loss that is an output of the model."""
-    feeds = read_inputs(session, files, get_pixels(args))
-    feeds |= read_texts(session, [], texts, args.column)
+    options = get_table_options(args)
+    feeds = read_inputs(session, files, get_pixels(args), options=options)
+    feeds |= read_texts(session, [], texts, args.column, options)
     x = {name: feed.read() for name, feed in feeds.items()}
     stored = list(class_names(session.model.metadata).values())
     names = stored[0] if stored else []
     if labels is not None:
-        return x, read_labels(labels, args.label_column, names)
+        return x, read_labels(labels, args.label_column, names, options)
     folders = [Path(text.partition("=")[2] or text) for text in files]
     found = [folder for folder in folders if folder.is_dir()]
     if found:

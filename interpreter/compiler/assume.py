@@ -59,21 +59,31 @@ def assume(model: Model) -> tuple[Model, list[str]]:
             for domain, version in added.items()
         ]
         model = replace(model, opsets={**model.opsets, **added}) if added else model
-    others: dict[str, int] = {}
+    others: dict[str, bool] = {}
     opsets = model.opsets or {"": 1}
-    opset = opsets.get("", 1)
     graph = _with_versions(model.graph, opsets, others)
+    functions = {
+        key: replace(f, nodes=_nodes_with_versions(f.nodes, {**opsets, **f.opsets}, others))
+        for key, f in model.functions.items()
+    }
     for later, when in ((True, "before"), (False, "after")):
-        if found := [f"{k} as of version {v}" for k, v in others.items() if (v > opset) is later]:
+        if found := [text for text, is_later in others.items() if is_later is later]:
             assumptions.append(f"{when} the version that allows it: {', '.join(found)}")
-    return replace(model, graph=graph) if others else model, assumptions
+    return replace(model, graph=graph, functions=functions) if others else model, assumptions
 
 
-def _with_versions(graph: Graph, opsets: Mapping[str, int], others: dict[str, int]) -> Graph:
-    """The graph with nodes at the version that has them, or that allows what they choose or say,
-    where that is not the opset's; these are added to ``others`` in words."""
+def _with_versions(graph: Graph, opsets: Mapping[str, int], others: dict[str, bool]) -> Graph:
+    nodes = _nodes_with_versions(graph.nodes, opsets, others)
+    return replace(graph, nodes=nodes) if others else graph
+
+
+def _nodes_with_versions(
+    given: Iterable[Node], opsets: Mapping[str, int], others: dict[str, bool]
+) -> tuple[Node, ...]:
+    """The nodes at the version that has them, or that allows what they choose or say, where that is
+    not the opset's. These are added to ``others``, in words, with whether it is a later one."""
     nodes, opset = [], opsets.get("", 1)
-    for node in graph.nodes:
+    for node in given:
         if node.graphs:
             node = node.with_graphs(lambda inner: _with_versions(inner, opsets, others))
         taken_out = DEPRECATED.get((node.domain, node.op_type))
@@ -85,10 +95,11 @@ def _with_versions(graph: Graph, opsets: Mapping[str, int], others: dict[str, in
             found = _version_of_its_words(node, opset)
         if found:
             version, what = found
-            others.setdefault(f"{node.op_type} {what}".rstrip(), version)
+            text = " ".join(filter(None, (node.op_type, what, f"as of version {version}")))
+            others.setdefault(text, version > opsets.get(node.domain, 1))
             node = replace(node, opset=version)
         nodes.append(node)
-    return replace(graph, nodes=tuple(nodes)) if others else graph
+    return tuple(nodes)
 
 
 def _version_of_its_words(node: Node, opset: int) -> tuple[int, str] | None:

@@ -70,7 +70,7 @@ class _Inliner:
                 f"{self.source}: {call} has unknown attributes for its function: {sorted(unknown)}"
             )
         for node in function.nodes:
-            yield _expand(node, names, arguments, prefix, function.opsets.get(node.domain))
+            yield _expand(node, names, arguments, prefix, function.opsets)
         for inner, outer in passed_through:
             if outer:
                 yield Node("Identity", (names[inner],), (outer,), opset=function.opsets.get("", 13))
@@ -83,10 +83,14 @@ class _Inliner:
 
 
 def _expand(
-    node: Node, names: dict[str, str], arguments: Mapping[str, Any], prefix: str, opset: int | None
+    node: Node,
+    names: dict[str, str],
+    arguments: Mapping[str, Any],
+    prefix: str,
+    opsets: Mapping[str, int],
 ) -> Node:
     """A node of a function's body as a node of the caller's graph. Adds its outputs to ``names``;
-    ``arguments``: the function's attributes."""
+    ``arguments``: the function's attributes, ``opsets``: the versions that it imports."""
 
     def rename(name: str) -> str:
         return names.setdefault(name, f"{prefix}/{name}") if name else ""
@@ -104,7 +108,7 @@ def _expand(
         outputs=tuple(rename(name) for name in node.outputs),
         attributes=attributes,
         name=f"{prefix}/{node.name}" if node.name else "",
-        opset=opset if node.opset is None else node.opset,
+        opset=opsets.get(node.domain) if node.opset is None else node.opset,
     )
 
     def rename_graph(graph: Graph) -> Graph:
@@ -115,7 +119,7 @@ def _expand(
             graph,
             inputs=tuple(replace(v, name=local[v.name]) for v in graph.inputs),
             initializers={local[n]: t for n, t in graph.initializers.items()},
-            nodes=tuple(_expand(n, local, arguments, prefix, opset) for n in graph.nodes),
+            nodes=tuple(_expand(n, local, arguments, prefix, opsets) for n in graph.nodes),
             outputs=tuple(
                 replace(v, name=local.get(v.name, f"{prefix}/{v.name}")) for v in graph.outputs
             ),

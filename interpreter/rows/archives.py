@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import tarfile
+import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -39,6 +40,7 @@ class Archive:
         with self._naming_errors():
             # where two have the same name, the later one replaces the first, as tar unpacks it
             self._file = _open(path)
+            weakref.finalize(self, self._file.close)
             found = {m.name: m for m in self._file.getmembers() if m.isfile()}
         self._members = {
             path / name.lstrip("/"): member

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from onnxwalk.interpreter.rows.pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
+
+#: bytes of images that are kept from the search for damaged ones until they are read
+_KEPT = 256 << 20
 
 #: Pillow's mode for each number of channels
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -88,24 +91,17 @@ def find_images(folder: Path) -> list[Path]:
     return paths
 
 
-def find_damaged(paths: Sequence[Path]) -> dict[Path, str]:
-    """The images that can't be read, and why. Each is decoded, as coarsely as its format allows."""
-    pillow, _ = _import_pillow()
-    damaged: dict[Path, str] = {}
-    for path in paths:
-        with (
-            contextlib.suppress(InvalidInputError),
-            _naming_errors(path, damaged),
-            pillow.open(path) as image,
-        ):
-            image.draft("L", (32, 32))
-            image.load()
-    return damaged
+class _DamagedError(InvalidInputError):
+    """An image can't be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 @contextlib.contextmanager
-def _naming_errors(path: Path, damaged: dict[Path, str] | None = None) -> Iterator[None]:
-    """Turn the errors of an image into InvalidInputError, and add the reason to ``damaged``."""
+def _naming_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of an image that can't be read into _DamagedError."""
     pillow, _ = _import_pillow()
     try:
         with warnings.catch_warnings():
@@ -114,16 +110,16 @@ def _naming_errors(path: Path, damaged: dict[Path, str] | None = None) -> Iterat
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "not a supported image, or damaged"
         reason = "no such file" if isinstance(error, FileNotFoundError) else reason
-        if damaged is not None:
-            damaged[path] = reason
-        raise InvalidInputError(f"{path}: {reason}") from error
+        raise _DamagedError(path, reason) from error
 
 
 class ImageRows:
     """Image files as rows of an input, opened as they are read.
 
     ``pixels`` are complete. ``archives``: those that some of the paths are in. With ``is_tolerant``
-    images that can't be read are noted in ``damaged``, by their number, and zeros.
+    images that can't be read are noted in ``damaged``, by their number, and zeros. With
+    ``skips_damaged`` all are opened at once, and of several those that can't be read are left out;
+    raises InvalidInputError if none of them can.
     """
 
     def __init__(
@@ -133,21 +129,28 @@ class ImageRows:
         pixels: Pixels,
         archives: Mapping[Path, Archive] | None = None,
         *,
+        skips_damaged: bool = False,
         is_tolerant: bool = False,
     ) -> None:
         self.layout = find_layout(info, pixels.layout)
+        self._pixels, self._archives = pixels, archives or {}
+        _import_pillow()
+        self._kept: dict[Path, np.ndarray] = {}
+        #: those that ``skips_damaged`` has left out, and why
+        self.left_out: dict[Path, str] = {}
+        if skips_damaged and len(paths) > 1:
+            self._find_damaged(paths)
+            paths = [path for path in paths if path not in self.left_out]
         names = [path.name for path in paths]
         unique = len(set(names)) == len(names)
         self.names: list[str] | None = names if unique else [path.as_posix() for path in paths]
         #: the file of each row
         self.files = [path.as_posix() for path in paths]
         self.length: int | None = len(paths) if self.layout.batch else None
-        self._paths, self._archives = paths, archives or {}
+        self._paths = paths
         self._is_tolerant = is_tolerant
         self.damaged: dict[int, str] = {}
         self._dtype = declared_dtype(info) or np.dtype(np.float32)
-        self._pixels = pixels
-        _import_pillow()
         if not self.layout.batch and len(paths) > 1:
             raise InvalidInputError(f"input {info} accepts one image, got {len(paths)}")
 
@@ -165,38 +168,65 @@ class ImageRows:
                     )
             yield np.stack(images) if self.layout.batch else images[0]
 
+    def _find_damaged(self, paths: Sequence[Path]) -> None:
+        """Decode the images, and keep as many as fit: the others only as coarsely as their format
+        allows, since they are decoded again when they are read."""
+        pillow, _ = _import_pillow()
+        room = _KEPT
+        for path in paths:
+            try:
+                if room > 0:
+                    self._kept[path] = self._decode(path)
+                    room -= self._kept[path].nbytes
+                else:
+                    with _naming_errors(path), pillow.open(self._source(path)) as image:
+                        image.draft("L", (32, 32))
+                        image.load()
+            except _DamagedError as error:
+                self.left_out[path] = error.reason
+        if len(self.left_out) == len(paths):
+            path, reason = next(iter(self.left_out.items()))
+            raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
+
     def _read_all(self, paths: Sequence[Path], start: int) -> list[np.ndarray]:
         """Some of the images; ``start``: the number of the first."""
         if not self._is_tolerant:
             return [self._read(path) for path in paths]
         found: list[np.ndarray | None] = []
         for row, path in enumerate(paths, start):
-            reasons: dict[Path, str] = {}
             try:
-                found.append(self._read(path, reasons))
+                found.append(self._read(path))
             except InvalidInputError as error:
-                self.damaged[row] = reasons.get(path, str(error))
+                self.damaged[row] = getattr(error, "reason", str(error))
                 found.append(None)
         usual = next((image for image in found if image is not None), np.zeros((), self._dtype))
         return [np.zeros_like(usual) if image is None else image for image in found]
 
-    def _read(self, path: Path, damaged: dict[Path, str] | None = None) -> np.ndarray:
-        """One image: (H, W, C), (C, H, W) or (H, W). ``damaged`` gets the reason of an error."""
-        pillow, operations = _import_pillow()
-        archive = next((self._archives[p] for p in path.parents if p in self._archives), None)
-        source = path if archive is None else archive.open(path)
-        with _naming_errors(path, damaged), pillow.open(source) as opened:
-            image = operations.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16 bits; convert() would clip at 255
-                wide = np.clip(np.asarray(image, np.int64), 0, 65535)
-                image = pillow.fromarray((wide / 257).round().astype(np.uint8))
-            image = image.convert(_MODES[self.layout.channels])
-        pixels = np.asarray(fitted(image, self._pixels, self.layout.width, self.layout.height))
+    def _read(self, path: Path) -> np.ndarray:
+        """One image: (H, W, C), (C, H, W) or (H, W)."""
+        pixels = self._kept.pop(path, None)
+        pixels = self._decode(path) if pixels is None else pixels
         if pixels.ndim == 2 and self.layout.channel_axis is not None:
             pixels = pixels[:, :, None]
         if self.layout.channel_axis == 0:
             pixels = np.moveaxis(pixels, -1, 0)
         return self._numbers(pixels, path)
+
+    def _source(self, path: Path) -> Path | IO[bytes]:
+        """The file of an image, or what an archive holds of it."""
+        archive = next((self._archives[p] for p in path.parents if p in self._archives), None)
+        return path if archive is None else archive.open(path)
+
+    def _decode(self, path: Path) -> np.ndarray:
+        """The bytes of one image in the size that the input wants: (H, W, C) or (H, W)."""
+        pillow, operations = _import_pillow()
+        with _naming_errors(path), pillow.open(self._source(path)) as opened:
+            image = operations.exif_transpose(opened)
+            if image.mode.startswith("I"):  # 16 bits; convert() would clip at 255
+                wide = np.clip(np.asarray(image, np.int64), 0, 65535)
+                image = pillow.fromarray((wide / 257).round().astype(np.uint8))
+            image = image.convert(_MODES[self.layout.channels])
+        return np.asarray(fitted(image, self._pixels, self.layout.width, self.layout.height))
 
     def _numbers(self, pixels: np.ndarray, path: Path) -> np.ndarray:
         wide = np.float64 if self._dtype == np.float64 else np.float32

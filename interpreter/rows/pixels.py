@@ -56,7 +56,15 @@ def complete(given: Pixels, session: HasInputs, info: TensorInfo, dtype: np.dtyp
     bgr = bool(expected and expected.bgr) if given.bgr is None else given.bgr
     if given.high is not None:
         return replace(given, bgr=bgr)
-    if dtype.kind in "iub":
+    if dtype.kind in "iu":  # where fractions have no place
+        whole = replace(given, low=0.0, high=255.0, bgr=bgr)
+        if expected is None:
+            return whole
+        if expected.high - expected.low > 2:
+            return replace(whole, low=expected.low, high=expected.high, source=expected.source)
+        said = f"the file's metadata say {expected.low:g} to {expected.high:g}"
+        return replace(whole, source=f"{said}, for which {dtype} has too few numbers")
+    if expected is None and dtype.kind == "b":
         return replace(given, low=0.0, high=255.0, bgr=bgr)
     if expected is None and model is not None:
         tensors = own_tensors(model.graph)

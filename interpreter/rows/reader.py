@@ -177,19 +177,20 @@ class Reader:
             raise InvalidInputError(f"{source.origin}: an image has no columns")
         archives = {p: Archive(p, images.SUFFIXES) for p in source.paths if is_archive(p)}
         paths = [found for path in source.paths for found in _images_in(path, archives)]
-        damaged: dict[Path, str] = {}
-        if self._skips_damaged and len(paths) > 1 and not archives:
-            damaged = images.find_damaged(paths)
-            if len(damaged) == len(paths):
-                path, reason = next(iter(damaged.items()))
-                raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
-            paths = [path for path in paths if path not in damaged]
-        is_file = len(paths) == 1 and paths == source.paths
-        origin = source.origin if is_file else f"{count(len(paths), 'image')} in {source.origin}"
         dtype = declared_dtype(info) or np.dtype(np.float32)
         pixels = complete(self._pixels, self._session, info, dtype)
-        rows = images.ImageRows(paths, info, pixels, archives, is_tolerant=self._is_tolerant)
-        return Feed(info, rows, origin, [pixels.describe()], damaged=damaged)
+        rows = images.ImageRows(
+            paths,
+            info,
+            pixels,
+            archives,
+            skips_damaged=self._skips_damaged,
+            is_tolerant=self._is_tolerant,
+        )
+        is_file = len(paths) == 1 and paths == source.paths
+        found = count(len(rows.files), "image")
+        origin = source.origin if is_file else f"{found} in {source.origin}"
+        return Feed(info, rows, origin, [pixels.describe()], damaged=rows.left_out)
 
     def _from_table(self, table: Table, source: Source) -> list[Feed]:
         single = self._single(source)

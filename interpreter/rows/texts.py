@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from onnxwalk.interpreter.display import count
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.rows.feed import Feed
 from onnxwalk.interpreter.rows.sources import split_name
-from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.tables.convert import declared_dtype
 from onnxwalk.interpreter.tables.files import SUFFIXES, open_table, table_suffix
 from onnxwalk.interpreter.tables.options import Options
@@ -26,7 +26,7 @@ _PIECE = 10_000  # rows that are read at once
 
 
 def read_texts(
-    session: Session,
+    session: HasInputs,
     texts: Sequence[str],
     files: Sequence[str],
     column: str | None,
@@ -42,7 +42,8 @@ def read_texts(
     """
     if not texts and not files:
         return {}
-    known = tokenizers(session.model.metadata)
+    model: Any = getattr(session, "model", None)
+    known = {} if model is None else tokenizers(model.metadata)
     infos = {info.name: info for info in session.inputs if info.name in known}
     if not infos:
         raise InvalidInputError(

@@ -17,9 +17,7 @@ _MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether this is a folder that Zarr wrote, or its archive."""
-    if path.name.lower().endswith(".zarr.zip"):
-        return True
+    """Whether this is a folder that Zarr wrote."""
     return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
 
 

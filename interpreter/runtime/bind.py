@@ -169,6 +169,11 @@ class Scope:
         if results is None:
             return False
         results = results if isinstance(results, tuple) else (results,)
+        if (budget := current_budget()) is not None:
+            try:
+                budget.check_sizes(results)
+            except LimitError as error:
+                raise name_error(step, arguments, error) from None
         for slot, result in zip(step.outputs, results, strict=False):
             self._place(slot, result)
         return True

@@ -22,12 +22,14 @@ _Shape = tuple[int | None, ...]
 
 class LayerOutput(NamedTuple):
     """An output of a layer: ``name`` is "outer/layer", with "#1" and so on after the first one, or
-    "output 0" and so on for an output of the model."""
+    "output 0" and so on for an output of the model. ``returned_as``: the output of the model that
+    is this tensor, "" if none is."""
 
     name: str
     layer: str
     shape: _Shape
     has_weights: bool
+    returned_as: str
 
 
 class KerasModel:
@@ -45,6 +47,7 @@ class KerasModel:
         self._open: dict[tuple[str, ...], Any] = {}
         self._outputs: list[LayerOutput] | None = None
         self._layers: dict[str, Any] = {}
+        self._returned: dict[str, str] = {}
 
     @classmethod
     def load(cls, path: str, memory: int, threads: int | None = None) -> KerasModel:
@@ -104,6 +107,7 @@ class KerasModel:
                     name.partition("#")[0],
                     tuple(tensor.shape),
                     bool(getattr(self._layers[name], "weights", ())),
+                    self._returned.get(name, ""),
                 )
                 for name, tensor in outputs.items()
             ]
@@ -163,6 +167,9 @@ class KerasModel:
         for number, tensor in enumerate(self._keras.tree.flatten(result)):
             name = f"output {number}"
             if names is None or name in names:
+                if names is None:
+                    same = [other for other, each in tensors.items() if each is tensor]
+                    self._returned.update(dict.fromkeys(same, name))
                 tensors[name] = tensor
                 self._layers[name] = None
         return tensors

@@ -56,14 +56,14 @@ def explain_missing(
     shapes: Mapping[str, tuple[int, ...]],
     matches: Mapping[str, LayerOutput],
 ) -> dict[str, str]:
-    """Why a Keras tensor has no value of the file, for each that has none. The output of the last
-    layer is compared as the output of the model."""
+    """Why a Keras tensor has no value of the file, for each that has none. What a layer returns as
+    an output of the model is compared as that."""
     record = read_record(model)
     matched = {tensor.name for tensor in matches.values()}
     reasons = {}
     for tensor in tensors:
         names = record.get(tensor.layer, [])
-        if tensor.name in matched:
+        if tensor.name in matched or tensor.returned_as in matched:
             continue
         if not names:
             reasons[tensor.name] = "the file has no value of this layer's own"
@@ -72,6 +72,8 @@ def explain_missing(
             reasons[tensor.name] = f"no order of axes makes {tensor.shape} of {listed}"
         elif any(matches[name].layer == tensor.layer for name in names):
             reasons[tensor.name] = "the file has fewer values of this layer"
+        else:
+            reasons[tensor.name] = "the file's values of this layer belong to other layers, too"
     return reasons
 
 

@@ -187,7 +187,8 @@ def _match_file_with_keras(
         tensors = keras.layer_outputs(renamed.rename(feeds))
         names = onnx_side.names(feeds)
         matches = match_values(session.model, tensors, shapes)
-        counts = len(names), len(tensors)
+        matched = {tensor.name for tensor in matches.values()}
+        counts = len(names), sum(tensor.returned_as not in matched for tensor in tensors)
         sides.counts = (counts[1], counts[0]) if a is keras else counts
         layers = find_layers(session.model)
         ours, theirs = (1, 0) if a is keras else (0, 1)

@@ -2,14 +2,14 @@
 
 A tensor is quantized if a node reads it together with a scale and a zero point, as QuantizeLinear
 writes, and DequantizeLinear and the operators that compute on integers (QLinearConv and the like)
-read it.
+read it. So are the weights of MatMulInteger and ConvInteger, whose scale is multiplied in later.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -82,13 +82,16 @@ def find_grids(graph: Graph) -> Grids:
     reals: dict[str, Grid] = {}
     before: dict[str, str] = {}
     parameters: set[str] = set()
+    dynamic = _DynamicWeights(graph, constants)
     for node in graph.nodes:
-        for name, scale, zero in _triples(node, constants):
+        axis = node.attributes.get("axis", 1)
+        triples = [(*triple, axis) for triple in _triples(node, constants)]
+        for name, scale, zero, axis in [*triples, *dynamic.find(node)]:
             if scale in constants and (not zero or zero in constants):
                 grid = _make_grid(
                     as_array(constants[scale]),
                     as_array(constants[zero]) if zero else None,
-                    node.attributes.get("axis", 1),
+                    axis,
                 )
                 if grid is not None:
                     integers.setdefault(name, grid)
@@ -125,6 +128,44 @@ def _triples(node: Node, constants: _Constants) -> Iterator[tuple[str, str, str]
                 index += 3
             else:
                 index += 1
+
+
+class _DynamicWeights:
+    """The weights of operators on integers whose other input is quantized as they run."""
+
+    #: the places of a weight, its scale and its zero point
+    _PLACES: ClassVar = {"MatMulIntegerToFloat": (1, 3, 5), "DynamicQuantizeMatMul": (1, 2, 3)}
+
+    def __init__(self, graph: Graph, constants: _Constants) -> None:
+        self._constants = constants
+        self._makers = {name: node for node in graph.nodes for name in node.outputs}
+        self._readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in node.inputs:
+                self._readers.setdefault(name, []).append(node)
+
+    def find(self, node: Node) -> Iterator[tuple[str, str, str, int]]:
+        """The weight that a node reads, its scale, its zero point ("" if there is none) and the
+        axis of the scale."""
+        inputs = [*node.inputs, *[""] * 6]
+        if node.op_type in self._PLACES:
+            weight, scale, zero = (inputs[place] for place in self._PLACES[node.op_type])
+            yield weight, scale, zero, -1
+        elif node.op_type in ("MatMulInteger", "ConvInteger") and inputs[1] in self._constants:
+            for scale in self._scales(node.outputs[0]):
+                yield inputs[1], scale, inputs[3], 0 if node.op_type == "ConvInteger" else -1
+
+    def _scales(self, product: str) -> Iterator[str]:
+        """The constant that a product of integers is multiplied with: alone, or first with the
+        scale of the other input."""
+        for cast in self._readers.get(product, ()):
+            for node in self._readers.get(cast.outputs[0], ()) if cast.op_type == "Cast" else ():
+                others = [name for name in node.inputs if name != cast.outputs[0]]
+                maker = self._makers.get(others[0]) if others else None
+                if maker is not None and maker.op_type == "Mul":
+                    others = [*maker.inputs]
+                if node.op_type == "Mul":
+                    yield from (name for name in others if name in self._constants)
 
 
 def _is_pair(names: Sequence[str], constants: _Constants) -> bool:

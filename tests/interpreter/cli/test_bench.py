@@ -53,6 +53,20 @@ def test_several_batches_threads_and_engines_as_a_table_and_a_plot(cli, classifi
     assert picture.startswith("<?xml") and "</svg>" in picture
 
 
+def test_limits_and_the_way_of_a_run(cli, classifier):
+    """For the load, for each run and for new processes; other engines have none of it."""
+    result = cli("bench", classifier, *QUICK, "--max-tensor-bytes", "10")
+    assert "max_tensor_bytes" in result.error
+    result = cli("bench", classifier, *QUICK, "--max-nodes", "1")
+    assert "max_nodes" in result.error
+    options = ("--executor", "walk", "--threads", "2", "--against", "none")
+    (result,) = bench(cli, classifier, *options, "--seconds", "0.01")["results"]
+    assert result["engines"]["onnxwalk"]["process"] > 0
+    (result,) = bench(cli, classifier, "--no-optimize", *QUICK)["results"]
+    assert result["engines"]["onnxruntime"]["agrees"]
+    assert "is short for" in cli("bench", classifier, "--no-optimize", "--executor", "walk").error
+
+
 def test_without_another_engine(cli, classifier):
     (result,) = bench(cli, classifier, "--against", "none", *QUICK)["results"]
     assert list(result["engines"]) == ["onnxwalk"]

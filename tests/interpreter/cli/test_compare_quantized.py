@@ -107,6 +107,25 @@ def test_weights_are_compared_with_weights(cli, files, name):
     assert "the weights that differ most" in text and "v_quantized / v" in text
 
 
+@pytest.mark.parametrize("by_channel", [False, True])
+def test_weights_of_a_file_that_is_quantized_as_it_runs(cli, files, by_channel):
+    """Their scale stands in a Mul after the node that reads them."""
+    quantization = pytest.importorskip("onnxruntime.quantization", reason="quantizes the file")
+    logging.disable(logging.WARNING)
+    quantization.quantize_dynamic(
+        files / "float.onnx",
+        "dynamic.onnx",
+        per_channel=by_channel,
+        op_types_to_quantize=["MatMul"],
+    )
+    logging.disable(logging.NOTSET)
+    assert "MatMulInteger" in {node.op_type for node in onnx.load("dynamic.onnx").graph.node}
+    found = report(cli, "dynamic.onnx", files / "float.onnx", "--samples", 1)
+    (row,) = found["weights"]
+    assert (row["a"], row["b"]) == ("v_quantized", "v")
+    assert 0.4 < row["absolute"] / row["step"] < 0.51 and row["sqnr"] > 40
+
+
 def test_a_step_of_the_scale_is_allowed(cli, files):
     """An 8-bit value that is rounded the other way is equal by default, and only then."""
     path = files / "integers.onnx"

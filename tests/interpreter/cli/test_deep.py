@@ -63,7 +63,25 @@ def test_sizes_can_be_given(cli, shaped):
         "no such dimension; the inputs have: n, t"
         in cli("inspect", shaped, "--deep", "--dim", "z=1").error
     )
-    assert "--dim and --shape require --deep" in cli("inspect", shaped, "--dim", "t=7").error
+    for option in (("--dim", "t=7"), ("-i", "x.npy"), ("--seed", "1")):
+        assert "requires --deep" in cli("inspect", shaped, *option).error
+
+
+def test_inputs_can_be_given(cli, make, shaped, tmp_path):
+    """Their sizes are numbers, those of other inputs are open. Random ids are too large here."""
+    np.save(tmp_path / "x.npy", np.ones((2, 5, 4), np.float32))
+    result = cli("inspect", shaped, "--deep", "-i", "x.npy", "--json")
+    assert shapes(json.loads(result.out)["deep"])["twice"] == [4, 5, 4]
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("Add", ["rows", "more"], ["y"]),
+    ]
+    inputs = [("ids", T.INT64, ["n"]), ("more", T.FLOAT, ["k", 1, 3])]
+    table = {"table": np.ones((2, 3), np.float32)}
+    path = make("ids.onnx", nodes, inputs, [("y", T.FLOAT, None)], table)
+    assert "or values with --input" in cli("inspect", path, "--deep").error
+    result = cli("inspect", path, "--deep", "-i", "ids=[0, 1, 1, 0]", "--json")
+    assert shapes(json.loads(result.out)["deep"])["y"] == ["k", 4, 3]
 
 
 def test_a_model_that_takes_certain_sizes_only(cli, make):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 from PIL import Image
+
+from onnxwalk.interpreter.rows import images
 
 
 def photo(path, size=(6, 4), seed=0, **more) -> np.ndarray:
@@ -194,10 +198,37 @@ def test_a_damaged_image_is_named_and_left_out(cli, identity):
             result = cli("run", model, *inputs, *batch, "-o", "y.jsonl")
             rows = [json.loads(line) for line in Path("y.jsonl").read_text().splitlines()]
             assert [row["file"] for row in rows] == names
+    with tarfile.open("f.tar", "w") as archive:
+        for name in ("a.png", "b.png", "c.png"):
+            archive.add(f"f/{name}", name)
+    result = cli("run", model, "-i", "f.tar", "-o", "y.npy")
+    assert result.err == "onnxwalk: f.tar/b.png: not a supported image, or damaged; left out\n"
+    assert result.status == 1 and len(np.load("y.npy")) == 2
     result = cli("run", model, "-i", "f", "--json")
     damaged = "not a supported image, or damaged"
     assert json.loads(result.out)["damaged"] == {"f/b.png": damaged, "f/d.jpg": damaged}
     assert result.status == 1
+
+
+@pytest.mark.parametrize("room", [None, 100, 0])
+def test_several_images_are_decoded_once(cli, identity, monkeypatch, room):
+    """As many as there is room for, of 72 bytes each."""
+    pixels = [photo(f"{i}.png", seed=i) for i in range(3)]
+    decoded, decode = [], images.ImageRows._decode
+
+    def counting(self, path):
+        decoded.append(path.name)
+        return decode(self, path)
+
+    monkeypatch.setattr(images.ImageRows, "_decode", counting)
+    if room is not None:
+        monkeypatch.setattr(images, "_KEPT", room)
+    for batch in ((), ("--batch", 2)):
+        decoded.clear()
+        command = ("run", identity(["n", 4, 6, 3], T.UINT8), "-i", "*.png", "-o", "y.npy")
+        assert cli(*command, *batch).status == 0
+        np.testing.assert_array_equal(np.load("y.npy"), pixels)
+        assert sorted(decoded) == ["0.png", "1.png", "2.png"]
 
 
 def test_a_damaged_image_alone_or_among_its_like_is_an_error(cli, identity, make):
@@ -269,6 +300,33 @@ def test_metadata_say_range_and_colours(cli, feed):
     assert notes(cli, model, "-i", "p.png") == [said]
     outputs, _ = feed(model, "-i", "p.png", "--colours", "rgb")
     np.testing.assert_allclose(outputs["y"][0], expected[:, :, ::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("said", "low", "high"),
+    [("NominalRange_0_255", 0, 255), ("NominalRange_16_235", 16, 235), ("Normalized_0_1", 0, 255)],
+)
+def test_metadata_say_the_range_of_integers(cli, feed, identity, said, low, high):
+    pixels = photo("p.png")
+    model = onnx.load(identity(["n", 4, 6, 3], T.UINT8))
+    helper.set_model_props(model, {"Image.NominalPixelRange": said})
+    onnx.save(model, "m.onnx")
+    outputs, _ = feed("m.onnx", "-i", "p.png")
+    expected = np.rint(pixels * ((high - low) / 255) + low)
+    assert np.abs(outputs["y"][0] - expected).max() <= 0
+    text = "as the file's metadata say"
+    if said == "Normalized_0_1":
+        text = "the file's metadata say 0 to 1, for which uint8 has too few numbers"
+    assert notes(cli, "m.onnx", "-i", "p.png") == [f"pixels {low} to {high} ({text})"]
+
+
+def test_metadata_say_the_range_of_a_mask(feed, identity):
+    Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).save("mask.png")
+    model = onnx.load(identity(["n", 2, 2, 1], T.BOOL))
+    helper.set_model_props(model, {"Image.NominalPixelRange": "Normalized_0_1"})
+    onnx.save(model, "m.onnx")
+    outputs, _ = feed("m.onnx", "-i", "mask.png")
+    assert outputs["y"].reshape(2, 2).tolist() == [[False, True], [True, False]]
 
 
 def test_a_model_that_says_nothing(cli):

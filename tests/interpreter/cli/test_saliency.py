@@ -192,6 +192,9 @@ if (over) {
   found.aligned = under.width === top.width && under.height === top.height && under.top === top.top;
 }
 found.bars = section().querySelectorAll("svg.bars").length;
+const fill = e => e && getComputedStyle(e)[e.tagName === "path" ? "fill" : "color"];
+found.colours = [".moved .plus", ".raised", ".moved .minus", ".lowered"].map(
+    path => fill(document.querySelector(path)));
 found.wide = document.documentElement.scrollWidth - innerWidth;
 return found;
 """
@@ -236,7 +239,9 @@ def test_steps_in_a_browser(cli, make, tmp_path):
     inputs, axes = [("x", T.FLOAT, ["n", 5, 2])], {"axes": np.array([1])}
     path = make("s.onnx", nodes, inputs, [("y", T.FLOAT, ["n", 2])], axes)
     cli("explore", path, "-o", "page.html")
-    assert in_browser(tmp_path)["bars"] == 1
+    found = in_browser(tmp_path)
+    plus, raised, minus, lowered = found["colours"]
+    assert found["bars"] == 1 and plus == raised != minus == lowered
 
 
 def data_of():

@@ -357,6 +357,9 @@ def test_outputs_are_chosen(cli, feed, adder):
     assert list(feed(adder, "-i", "x.npz", "--outputs", "d")[0]) == ["d"]
     assert list(feed(adder, "-i", "x.npz", "--outputs", "d,s")[0]) == ["d", "s"]
     assert list(feed(adder, "-i", "x.npz", "--outputs", "d", "--outputs", "a")[0]) == ["d", "a"]
+    assert list(feed(adder, "-i", "x.npz", "--outputs", "[a-s]")[0]) == ["s", "d"]
+    assert list(feed(adder, "-i", "x.npz", "--outputs", "Sub")[0]) == ["d"]
+    assert "--outputs z*: no value" in cli("run", adder, "-i", "x.npz", "--outputs", "s,z*").error
     assert cli("run", adder, "-i", "x.npz", "-o", "y.npy", "--outputs", "s").status == 0
     assert "did you mean" in cli("run", adder, "-i", "x.npz", "--outputs", "dd").error
     assert "choose one by --outputs" in cli("run", adder, "-i", "x.npz", "-o", "z.npy").error

@@ -105,6 +105,30 @@ def test_texts_of_other_encodings_and_tables_without_a_header(tagged, feed, cli,
     assert error == "t.csv: no column 'text'; pass --column, one of: column 1, column 2"
 
 
+def test_every_command_that_runs_a_model_reads_texts(tagged, cli, tmp_path):
+    model = tagged()
+    (tmp_path / "t.csv").write_text("id;review\n1;so good\n2;bad\n")
+    texts = ("--text-file", "t.csv", "--column", "review", "--delimiter", ";")
+    for command in (
+        ("profile", model, "--runs", 1, "--json"),
+        ("compare", model, "onnxruntime", "--json"),
+        ("bench", model, "--against", "none", "--times-only", "--seconds", "0.01", "--json"),
+        ("inspect", model, "--deep", "--json"),
+        ("explore", model, "--sample", "1"),
+        ("saliency", model, "--class", "0", "--json"),
+    ):
+        result = cli(*command, *texts)
+        assert result.status == 0, (command, result.err)
+        result = cli(*command, "--column", "review")
+        assert "--column requires --text-file" in result.err
+    shown = json.loads(cli("inspect", model, "--deep", *texts, "--json").out)["deep"]["values"]
+    assert shown[0]["shape"] == [2, 2]
+    compared = json.loads(cli("compare", model, "onnxruntime", *texts, "--json").out)
+    assert compared["equal"] and compared["samples"] == ["t.csv"]
+    result = cli("bench", model, *texts, "--batch", "2")
+    assert "can't be combined with --input or --text" in result.err
+
+
 def test_two_inputs(tagged, feed, cli):
     path = tagged(inputs=("a", "b"))
     outputs, _ = feed(path, "--text", "b=good", "--text", "a=bad")

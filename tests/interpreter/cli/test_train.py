@@ -83,6 +83,14 @@ def test_labels_in_files(train):
     np.savez("y.npz", labels=Y, other=X)
     assert train().status == 0
     expected = weights("out.onnx")
+    rows = [";".join(f"{x:.9g}".replace(".", ",") for x in row) for row in X]
+    lines = "".join(f"{row};{names[c]}\n" for row, c in zip(rows, Y, strict=True))
+    Path("both.csv").write_text(lines)
+    told = ("--delimiter", ";", "--decimal", ",", "--header", "no", "--label-column", 5)
+    data = ("--data", "both.csv:1,2,3,4", "--labels", "both.csv", *told)
+    assert train(data=(*data, "--seed", 0)).status == 0
+    for name, weight in weights("out.onnx").items():
+        np.testing.assert_array_equal(weight, expected[name])
     for labels in ("y.csv", "y.txt", "y.npz"):
         data = ("--data", "x.npy", "--labels", labels, "--seed", 0)
         assert train(data=data).status == 0

@@ -216,6 +216,35 @@ def test_an_operator_that_was_taken_out(name, opset, last, more):
         onnxwalk.load(data, strict=True)
 
 
+def in_a_function(nodes, opsets):
+    """The nodes, from "x" to "t", in a branch of an If in a function; the model has opset 9."""
+    both = branch("both", nodes, "t")
+    condition = make_node("Constant", [], ["c"], value=helper.make_tensor("", 9, [], [True]))
+    body = [condition, make_node("If", ["c"], ["y"], then_branch=both, else_branch=both)]
+    imports = [helper.make_opsetid(*opset) for opset in opsets]
+    function = helper.make_function("my", "F", ["x"], ["y"], body, imports)
+    call = make_node("F", ["x"], ["y"], domain="my")
+    return model([call], opsets=[("", 9), ("my", 1)], functions=[function])
+
+
+def test_an_operator_that_was_taken_out_in_a_function():
+    """The function's own opset counts, not the model's, also inside of an If."""
+    scales = make_node("Constant", [], ["s"], value_floats=[2.0])
+    data = in_a_function([scales, make_node("Upsample", ["x", "s"], ["t"])], [("", 17)])
+    with pytest.warns(UserWarning, match="after the version that allows it: Upsample as of vers"):
+        ours = onnxwalk.load(data).run(None, {"x": X})
+    np.testing.assert_array_equal(ours[0], X.repeat(2))
+    with pytest.raises(onnxwalk.UnsupportedModelError, match=r"Upsample .opset 17; taken out"):
+        onnxwalk.load(data, strict=True)
+
+
+def test_nodes_in_a_branch_in_a_function_have_the_version_of_their_own_domain():
+    node = make_node("Normalizer", ["x"], ["t"], domain="ai.onnx.ml", norm="L1")
+    data = in_a_function([node], [("", 17), ("ai.onnx.ml", 1)])
+    (graph,) = onnxwalk.load(data, strict=True).graph.nodes[-1].graphs[:1]
+    assert [node.opset for node in graph[1].nodes] == [1]
+
+
 def test_branches_that_return_different_numbers_of_outputs():
     """Also where the node uses no more than both return, as ONNX has it."""
     one = make_graph([make_node("Identity", ["x"], ["t"])], "a", [], [value_info("t")])

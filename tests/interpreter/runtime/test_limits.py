@@ -211,6 +211,21 @@ def test_a_tensor_may_be_too_large_alone(optimize):
 
 
 @pytest.mark.parametrize("optimize", [True, False])
+@pytest.mark.parametrize("bodies", [False, True], ids=["alone", "in a loop"])
+def test_a_tensor_may_be_too_large_alone_where_its_memory_is_planned(optimize, bodies):
+    """Of operators that are bound, too."""
+    nodes = [helper.make_node("Softmax", ["x"], ["y"])]
+    data = model(nodes, [], ["x"])
+    if bodies:
+        body = [helper.make_node("Softmax", ["in"], ["out"])]
+        data = loop(body, trips=2)
+    session = onnxwalk.load(data, optimize=optimize, limits=onnxwalk.Limits(max_tensor_bytes=100))
+    session(np.ones(25, np.float32))
+    with pytest.raises(onnxwalk.LimitError, match="output of 104 bytes: max_tensor_bytes is 100"):
+        session(np.ones(26, np.float32))
+
+
+@pytest.mark.parametrize("optimize", [True, False])
 def test_time(optimize):
     start = time.monotonic()
     refused(loop(COUNT), "^node .* time limit reached: max_seconds is 0.2",

@@ -54,7 +54,8 @@ const Saliency = (() => {
     if (part.data && found.pictures[part.input]) parts.push(...overlay(part, found.pictures[part.input]));
     else if (part.data) parts.push(...Values.shown({ view: { kind: "heat", n: 1, ...part } }).filter(Boolean));
     else if (part.words) parts.push(words(part));
-    else parts.push(...Values.bars(part.numbers, i => `${part.part} ${place(i, part.shape)}`));
+    else parts.push(make("div", { class: "moved" },
+      ...Values.bars(part.numbers, i => `${part.part} ${place(i, part.shape)}`)));
     return parts;
   }
 

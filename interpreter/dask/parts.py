@@ -1,0 +1,150 @@
+"""Files, part by part, by the workers of a Dask scheduler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnxwalk.interpreter.batches import Done, run_part
+from onnxwalk.interpreter.batches.parts import Parts
+from onnxwalk.interpreter.batches.workers import Event, Failed, Lost
+from onnxwalk.interpreter.dask.connection import connect
+from onnxwalk.interpreter.dask.reference import Reference, refer
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
+from onnxwalk.interpreter.optional import require
+
+#: how often a part is done again after an error that isn't about the part or the model
+_RETRIES = 2
+_TICK = 1.0  # seconds between looks at whether a worker hangs
+
+
+class DaskPool:
+    """The workers of a scheduler, while it is entered, in place of ``batches.workers.Pool``.
+
+    ``parts``: their model, their files and the folder of results are read and written by the
+    workers, at the same paths as here. A part whose worker dies is done by another one.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        scheduler: str,
+        workers: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """``scheduler``: see ``connect``. ``timeout``: the seconds after which a worker that
+        finishes no batch ends itself.
+
+        Raises InvalidInputError if Dask isn't installed, or the model isn't a file.
+        """
+        self._distributed = require("distributed", "'onnxwalk[dask]'")
+        if not isinstance(parts.model, str | os.PathLike):
+            raise InvalidInputError("with a Dask scheduler the model is a path that workers read")
+        options = dict(parts.options)
+        self._reference, _ = refer(parts.model, options.pop("load", None) or {})
+        self._work = Work(self._reference, str(parts.out.absolute()), options, timeout)
+        self._names = parts.names
+        self._scheduler, self._workers = scheduler, workers
+        self._exits = contextlib.ExitStack()
+
+    def __enter__(self) -> DaskPool:
+        self._client = self._exits.enter_context(connect(self._scheduler, self._workers))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the scheduler: it forgets what isn't done yet."""
+        self._exits.close()
+
+    def run(self, parts: Sequence[str]) -> Iterator[Event]:
+        """Do all parts, and tell what became of each as it ends.
+
+        Raises InvalidInputError when the scheduler is lost.
+        """
+        futures = self._client.map(
+            self._work,
+            [str(Path(part).absolute()) for part in parts],
+            [self._names[part] for part in parts],
+            pure=False,
+            retries=_RETRIES,
+        )
+        part_of = {future.key: part for future, part in zip(futures, parts, strict=True)}
+        ended = self._distributed.as_completed(futures, loop=self._client.loop)
+        for number, future in enumerate(ended):
+            yield self._outcome(future, part_of[future.key], number, len(parts))
+            future.release()
+
+    def _outcome(self, future: Any, part: str, number: int, total: int) -> Done | Lost | Failed:
+        try:
+            found = future.result()
+        except self._distributed.KilledWorker:
+            return Lost(part, "its workers died, as happens where memory is short", False)
+        except Exception as error:
+            if future.status != "error":  # it isn't the task's
+                raise InvalidInputError(
+                    f"--scheduler {self._scheduler}: the scheduler was lost after {number:,} of "
+                    f"{total:,} parts; start it and go on with --resume"
+                ) from None
+            return Failed(part, OnnxWalkError(f"{part}: {type(error).__name__}: {error}"))
+        if isinstance(found, Done):
+            return Done(
+                part, found.output, found.rows, found.damaged, found.seconds, found.was_done
+            )
+        return Failed(part, InvalidInputError(found))
+
+
+class Work:
+    """What a task does: it travels with each, and is small. Returns the text of an error that
+    would be the same on another worker."""
+
+    def __init__(
+        self, reference: Reference, out: str, options: dict[str, Any], timeout: float | None
+    ) -> None:
+        self._reference, self._out, self._options = reference, out, options
+        self._timeout = timeout
+
+    def __call__(self, part: str, name: str) -> Done | str:
+        """Do one part."""
+        try:
+            self._reference.session()
+            with _watched(self._timeout) as tell:
+                return run_part(
+                    self._reference.path,
+                    part,
+                    self._out,
+                    name=name,
+                    load=dict(self._reference.options),
+                    tell=tell,
+                    **self._options,
+                )
+        except OnnxWalkError as error:
+            return str(error)
+
+
+@contextlib.contextmanager
+def _watched(timeout: float | None) -> Iterator[Any]:
+    """A function to call after each batch; if it isn't called for ``timeout`` seconds, this process
+    ends, and Dask gives its part to another worker."""
+    heard = time.monotonic()
+    over = threading.Event()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal heard
+        heard = time.monotonic()
+
+    def watch(most: float) -> None:
+        while not over.wait(min(_TICK, most / 4)):
+            if time.monotonic() - heard > most:
+                os._exit(1)
+
+    if timeout is not None:
+        threading.Thread(target=watch, args=(timeout,), daemon=True).start()
+    try:
+        yield tell
+    finally:
+        over.set()

@@ -1,0 +1,331 @@
+"""Many rows in several processes beside a plain loop in one: throughput, memory, start.
+
+    python -m tests.programs.benchmarks.batches [--rows N] [--workers N] [--only NAME …]
+
+Pictures (32 × 32 × 3 bytes, a CNN) and sentences (50 words, an LSTM) lie in 20 .npy files. A loop
+over the files, with one BLAS thread, and ``onnxwalk run --workers`` take turns, so that what
+disturbs the machine disturbs both; printed is the ratio of their times, each with its start, as the
+median of the rounds. Of networks like ResNet50 and VGG16, random weights in their shapes, the
+memory of each worker is read in /proc: what it has to itself, and its share of all (Pss); and of
+all models the time until the first worker is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.support.supervised import start
+
+PARTS = 20
+ROOT = Path(__file__).resolve().parents[3]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+#: rows that the loop runs at once; the command has its own
+_BATCH = 256
+_LOOK = 0.005  # seconds between looks at what runs
+_PICTURES = 48  # that the large networks get
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.programs.benchmarks.batches",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=[*THROUGHPUT, *MEMORY])
+    parser.add_argument("--folder", type=Path, help="where the data lie meanwhile")
+    args = parser.parse_args(argv)
+    chosen = args.only or [*THROUGHPUT, *MEMORY]
+    with tempfile.TemporaryDirectory(prefix="onnxwalk-batches-", dir=args.folder) as name:
+        for title in chosen:
+            folder = Path(name) / title
+            folder.mkdir()
+            if title in THROUGHPUT:
+                _compare(title, folder, args)
+            else:
+                _weigh(title, folder)
+            shutil.rmtree(folder)
+    return 0
+
+
+# ---------------------------------------------------------------------------------- throughput
+
+
+def _compare(title: str, folder: Path, args: argparse.Namespace) -> None:
+    """Print how long a loop and the command take."""
+    build, rows_of = THROUGHPUT[title]
+    build(folder / "model.onnx")
+    (folder / "parts").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(PARTS):
+        rows = args.rows * (number + 1) // PARTS - args.rows * number // PARTS
+        np.save(folder / "parts" / f"{number:02}.npy", rows_of(rng, rows))
+    loops, runs, starts = [], [], []
+    for _ in range(args.rounds):
+        loops.append(_timed([sys.executable, "-c", _LOOP, str(_BATCH)], folder)[0])
+        seconds, first = _timed(command(args.workers), folder)
+        runs.append(seconds)
+        starts.append(first)
+        _check(folder)
+    ratio = statistics.median(a / b for a, b in zip(loops, runs, strict=True))
+    loop, run = statistics.median(loops), statistics.median(runs)
+    print(
+        f"{title}: {args.rows:,} rows: loop {loop:.1f} s, {args.rows / loop:,.0f} rows/s; "
+        f"{args.workers} workers {run:.1f} s, {args.rows / run:,.0f} rows/s; {ratio:.2f} times the "
+        f"loop's; the first worker after {statistics.median(starts):.2f} s",
+        flush=True,
+    )
+
+
+#: what anybody would write
+_LOOP = """
+import pathlib, sys
+import numpy as np
+import onnxwalk
+
+session, size = onnxwalk.load("model.onnx"), int(sys.argv[1])
+out = pathlib.Path("loop")
+out.mkdir(exist_ok=True)
+dtype = {"float32": np.float32, "int64": np.int64}[session.inputs[0].dtype.name]
+for path in sorted(pathlib.Path("parts").glob("*.npy")):
+    rows = np.load(path, mmap_mode="r")
+    pieces = [rows[i : i + size].astype(dtype) for i in range(0, len(rows), size)]
+    np.save(out / path.name, np.concatenate([session(piece) for piece in pieces]))
+"""
+
+
+def command(workers: int) -> list[str]:
+    """``onnxwalk run`` on the parts."""
+    return [
+        *(sys.executable, "-m", "onnxwalk", "run", "model.onnx", "--input", "parts/*.npy"),
+        *("--output", "out/", "--workers", str(workers)),
+    ]
+
+
+def _timed(arguments: list[str], folder: Path) -> tuple[float, float]:
+    """The seconds that a command takes, and those until it has a worker."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    begun, first = time.monotonic(), math.nan
+    process = _start(arguments, folder)
+    while process.poll() is None:
+        if math.isnan(first) and children(process.pid):
+            first = time.monotonic() - begun
+        time.sleep(_LOOK)
+    if process.returncode:
+        raise RuntimeError(process.communicate()[1].decode())
+    return time.monotonic() - begun, first
+
+
+def _start(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT)}
+    return start(
+        arguments,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def _check(folder: Path) -> None:
+    """The command must have computed what the loop has."""
+    for path in sorted((folder / "loop").glob("*.npy")):
+        np.testing.assert_allclose(np.load(folder / "out" / path.name), np.load(path), atol=1e-4)
+
+
+# -------------------------------------------------------------------------------------- memory
+
+
+def _weigh(title: str, folder: Path) -> None:
+    """Print what a second worker adds, beside the weights, and when the first one is there."""
+    MEMORY[title](folder / "model.onnx")
+    weights = (folder / "model.onnx").stat().st_size / (1 << 20)
+    (folder / "parts").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        rows = rng.random((_PICTURES // 2, 3, 224, 224), np.float32)
+        np.save(folder / "parts" / f"{number}.npy", rows)
+    begun, first = time.monotonic(), math.nan
+    process = _start([*command(2), "--outputs", "y"], folder)
+    own: dict[int, float] = {}
+    share: dict[int, float] = {}
+    while process.poll() is None:
+        workers = children(process.pid)
+        if workers and math.isnan(first):
+            first = time.monotonic() - begun
+        for worker in workers:
+            private, shared = memory(worker)
+            own[worker] = max(own.get(worker, 0.0), private)
+            share[worker] = max(share.get(worker, 0.0), shared)
+        time.sleep(4 * _LOOK)
+    if process.returncode:
+        raise RuntimeError(process.communicate()[1].decode())
+    listed = " and ".join(f"{mib:.0f}" for mib in own.values())
+    shares = " and ".join(f"{mib:.0f}" for mib in share.values())
+    print(
+        f"{title}: {weights:.0f} MiB of weights; a worker has {listed} MiB to itself at most, "
+        f"{max(own.values()) / weights:.0%} of them (Pss {shares}); the first worker after "
+        f"{first:.2f} s",
+        flush=True,
+    )
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process has started."""
+    try:
+        text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except OSError:
+        return []
+    return [int(number) for number in text.split()]
+
+
+def memory(process: int) -> tuple[float, float]:
+    """What a process has to itself, and its share of all that it uses, in MiB; 0 once it has
+    gone."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0, 0.0
+    found = {words[0]: int(words[1]) for words in map(str.split, lines[1:])}
+    private = found.get("Private_Clean:", 0) + found.get("Private_Dirty:", 0)
+    return private / 1024, found.get("Pss:", 0) / 1024
+
+
+# -------------------------------------------------------------------------------------- models
+
+
+class Network:
+    """A chain of nodes with random weights."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+        self._rng = np.random.default_rng(0)
+
+    def add(self, operator: str, *inputs: str, **attributes: object) -> str:
+        """A node; the name of its result."""
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
+        return name
+
+    def weight(self, *shape: int) -> str:
+        """The name of random numbers."""
+        name = f"w{len(self.weights)}"
+        scale = 1 / math.sqrt(max(math.prod(shape[1:]), 1))
+        array = (self._rng.random(shape, np.float32) - np.float32(0.5)) * np.float32(scale)
+        self.weights.append(numpy_helper.from_array(array, name))
+        return name
+
+    def conv(self, x: str, before: int, after: int, kernel: int, stride: int = 1) -> str:
+        """A convolution with bias."""
+        pads = [kernel // 2] * 4
+        weights = self.weight(after, before, kernel, kernel), self.weight(after)
+        return self.add("Conv", x, *weights, pads=pads, strides=[stride] * 2)
+
+    def dense(self, x: str, before: int, after: int) -> str:
+        """A product with bias."""
+        return self.add("Gemm", x, self.weight(before, after), self.weight(after))
+
+    def save(self, path: Path, y: str, x: onnx.ValueInfoProto, classes: int) -> None:
+        """Write it, with ``y`` as the output."""
+        self.nodes.append(helper.make_node("Softmax", [y], ["y"]))
+        out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes])
+        graph = helper.make_graph(self.nodes, "g", [x], [out], self.weights)
+        opsets = [helper.make_opsetid("", 17)]
+        onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+
+def cnn(path: Path) -> None:
+    """Three convolutions with pools."""
+    net, before = Network(), 3
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 32, 32])
+    y = net.add("Mul", "x", _scalar(net, 1 / 255))
+    for after in (16, 32, 64):
+        y, before = net.add("Relu", net.conv(y, before, after, 3)), after
+        y = net.add("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2])
+    y = net.add("Flatten", net.add("GlobalAveragePool", y))
+    net.save(path, net.dense(y, before, 10), x, 10)
+
+
+def lstm(path: Path) -> None:
+    """An embedding of 5,000 words and an LSTM of 64 units."""
+    net, words, size, units = Network(), 5_000, 64, 64
+    x = helper.make_tensor_value_info("x", TensorProto.INT64, ["n", 50])
+    vectors = net.add("Gather", net.weight(words, size), "x")
+    steps = net.add("Transpose", vectors, perm=[1, 0, 2])
+    weights = net.weight(1, 4 * units, size), net.weight(1, 4 * units, units)
+    net.nodes.append(helper.make_node("LSTM", [steps, *weights], ["", "last"], hidden_size=units))
+    y = net.add("Flatten", net.add("Transpose", "last", perm=[1, 0, 2]))
+    net.save(path, net.dense(y, units, 3), x, 3)
+
+
+def resnet(path: Path) -> None:
+    """The convolutions of ResNet50."""
+    net, before = Network(), 64
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 224, 224])
+    y = net.add("Relu", net.conv("x", 3, before, 7, 2))
+    y = net.add("MaxPool", y, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        width = 64 << stage
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            z = net.add("Relu", net.conv(y, before, width, 1))
+            z = net.add("Relu", net.conv(z, width, width, 3, stride))
+            z = net.conv(z, width, 4 * width, 1)
+            y = y if block else net.conv(y, before, 4 * width, 1, stride)
+            y, before = net.add("Relu", net.add("Add", z, y)), 4 * width
+    y = net.add("Flatten", net.add("GlobalAveragePool", y))
+    net.save(path, net.dense(y, before, 1_000), x, 1_000)
+
+
+def vgg(path: Path) -> None:
+    """The convolutions and dense layers of VGG16."""
+    net, y, before = Network(), "x", 3
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 224, 224])
+    for after, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            y, before = net.add("Relu", net.conv(y, before, after, 3)), after
+        y = net.add("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2])
+    y = net.add("Flatten", y)
+    y = net.add("Relu", net.dense(y, 7 * 7 * 512, 4_096))
+    y = net.add("Relu", net.dense(y, 4_096, 4_096))
+    net.save(path, net.dense(y, 4_096, 1_000), x, 1_000)
+
+
+def _scalar(net: Network, value: float) -> str:
+    net.weights.append(numpy_helper.from_array(np.float32(value), name := f"w{len(net.weights)}"))
+    return name
+
+
+def _pictures(rng: np.random.Generator, rows: int) -> np.ndarray:
+    return rng.integers(0, 256, (rows, 3, 32, 32), np.uint8)
+
+
+def _sentences(rng: np.random.Generator, rows: int) -> np.ndarray:
+    return rng.integers(0, 5_000, (rows, 50), np.int32)
+
+
+THROUGHPUT: dict[
+    str,
+    tuple[Callable[[Path], None], Callable[[np.random.Generator, int], np.ndarray]],
+] = {"pictures": (cnn, _pictures), "sentences": (lstm, _sentences)}
+MEMORY: dict[str, Callable[[Path], None]] = {"ResNet50": resnet, "VGG16": vgg}
+
+if __name__ == "__main__":
+    sys.exit(main())
