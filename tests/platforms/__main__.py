@@ -34,7 +34,7 @@ def run_platform(platform: Platform, cases: Path) -> dict[str, Any]:
     command = platform.command()
     if reason := _run([*command, "-c", "import numpy"])[1]:
         raise Unavailable(f"its Python doesn't start: {reason}")
-    said, reason = _run([*command, "tests/platforms/probe.py", str(cases)])
+    said, reason = _run([*command, str(ROOT / "tests/platforms/probe.py"), str(cases)])
     if reason:
         raise RuntimeError(reason)
     result: dict[str, Any] = json.loads(said)
