@@ -25,6 +25,7 @@ from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import line_count, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.gradients import add_rows
 from onnxwalk.ops.shared.numeric import wide
+from onnxwalk.ops.shared.places import as_places
 
 #: weights that are unpacked at a time: they fit the second-level cache
 _AT_ONCE = 1 << 17
@@ -341,7 +342,7 @@ def gather_block_quantized(
     if indices.size and not size:
         raise ValueError(f"data {data.shape} is empty along gather_axis {gather}")
     inside = (indices >= -size) & (indices < size)
-    rows = np.where(inside, indices, 0)
+    rows = as_places(np.where(inside, indices, 0))
     if gather == quantized:
         steps, scale, zero = data, scales, zero_points  # blocks first, rows after
     else:
