@@ -48,8 +48,8 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         "--output out/",
     )
     add_integer(group, "--workers", "processes that work at once (default: 1)")
-    text = "have a Dask scheduler do it: its address, as tcp://10.0.0.5:8786, or local, for one on this "
-    text += "machine with N --workers (default: one for each core)"
+    text = "have a Dask scheduler do it: its address, as tcp://10.0.0.5:8786, or local, for one on "
+    text += "this machine with N --workers (default: one for each core)"
     group.add_argument("--scheduler", metavar="ADDRESS", help=text)
     text = "go on in a folder that has results: what is done isn't done again"
     group.add_argument("--resume", action="store_true", help=text)
@@ -103,10 +103,16 @@ def run_in_parts(args: argparse.Namespace) -> int:
     parts = _parts(args, workers)
     tally = Tally({part: size_of(Path(part)) for part in parts.names})
     stopped = "onnxwalk: stopped; what is done is whole, --resume does the rest"
-    return interrupts.run(lambda: _run(args, parts, workers, tally), stopped)
+    return interrupts.run(lambda: _run(args, parts, workers, pool, tally), stopped)
 
 
-def _run(args: argparse.Namespace, parts: Parts, workers: int, tally: Tally) -> int:
+def _run(
+    args: argparse.Namespace,
+    parts: Parts,
+    workers: int,
+    pool: Callable[[Parts], AnyPool] | None,
+    tally: Tally,
+) -> int:
     from onnxwalk.interpreter.batches.parts import run_parts
 
     with _few_threads(args.threads or 1), status() as shown:
