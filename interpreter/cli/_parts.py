@@ -48,8 +48,10 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         "--output out/",
     )
     add_integer(group, "--workers", "processes that work at once (default: 1)")
-    text = "have a Dask scheduler do it: its address, as tcp://10.0.0.5:8786, or local, for one on "
-    text += "this machine with N --workers (default: one for each core)"
+    text = (
+        "have a Dask scheduler do it: its address, as tcp://10.0.0.5:8786, or local, for one on "
+        "this machine with N --workers (default: one for each core)"
+    )
     group.add_argument("--scheduler", metavar="ADDRESS", help=text)
     text = "go on in a folder that has results: what is done isn't done again"
     group.add_argument("--resume", action="store_true", help=text)
@@ -57,8 +59,8 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--restart", action="store_true", help=text)
     text = (
         "what to do where a row or part can't be read, or run: stop (the default), or skip, leave "
+        "it out and name it"
     )
-    text += "it out and name it"
     group.add_argument("--on-error", choices=("stop", "skip"), help=text)
     text = f"replace a worker that finishes no batch for S seconds (default: {_TIMEOUT:g})"
     group.add_argument("--part-timeout", type=positive_number, metavar="S", help=text)
@@ -103,15 +105,15 @@ def run_in_parts(args: argparse.Namespace) -> int:
     parts = _parts(args, workers)
     tally = Tally({part: size_of(Path(part)) for part in parts.names})
     stopped = "onnxwalk: stopped; what is done is whole, --resume does the rest"
-    return interrupts.run(lambda: _run(args, parts, workers, pool, tally), stopped)
+    return interrupts.run(lambda: _run(args, parts, workers, tally, pool), stopped)
 
 
 def _run(
     args: argparse.Namespace,
     parts: Parts,
     workers: int,
-    pool: Callable[[Parts], AnyPool] | None,
     tally: Tally,
+    pool: Callable[[Parts], AnyPool] | None,
 ) -> int:
     from onnxwalk.interpreter.batches.parts import run_parts
 

@@ -149,7 +149,8 @@ def _gather(data: np.ndarray, indices: np.ndarray, axis: int, y: np.ndarray) -> 
     size = data.shape[axis]
     if indices.min() < -size or indices.max() >= size:
         raise IndexError("index out of range")  # the plain operator says which one
-    np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
+    places = indices.astype(np.intp, copy=False)  # NumPy 2.0 takes no int64 on 32 bits
+    np.take(data, places, axis, y, "wrap")  # "raise" would copy the result
 
 
 def bind_vjp_of_gather(
@@ -206,7 +207,7 @@ def rows_of(space: Space, tables: list[np.ndarray], indices: np.ndarray) -> list
 def _look_up(tables: list[np.ndarray], indices: np.ndarray, found: list[np.ndarray]) -> None:
     if indices.min() < 0 or indices.max() >= len(tables[0]):
         raise IndexError("index out of range")  # the plain operator says which one
-    flat = indices.reshape(-1)
+    flat = indices.reshape(-1).astype(np.intp, copy=False)
     for table, rows in zip(tables, found, strict=True):
         table.take(flat, 0, rows, "wrap")  # "raise" would copy the result
 
@@ -234,4 +235,4 @@ def _gather_rows(
 ) -> None:
     if numbers.min() < -size or numbers.max() >= size:
         raise IndexError("index out of range")
-    np.take(rows, numbers % size + first, 0, y, "clip")
+    np.take(rows, (numbers % size).astype(np.intp, copy=False) + first, 0, y, "clip")

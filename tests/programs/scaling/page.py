@@ -25,8 +25,8 @@ slowest. And a worker that dies loses half a part on average.
 
 ![Time over that of the work alone, by seconds of work in a part](parts.svg)
 
-The chart is of {rows:,} rows of {milliseconds:g} ms on {workers:,} workers, {work:,.0f} seconds
-of work for each. A scheduler that needs {dispatch:.1f} ms for a part keeps them busy only if a part
+The chart is of {rows:,} rows of {milliseconds:g} ms on {workers:,} workers, {work:,.0f}
+seconds of work for each. A scheduler that needs {dispatch:.1f} ms for a part keeps them busy only if a part
 takes {floor:.1f} s or more: to the left of that, time grows with the number of parts. The rule takes
 parts of {rule:.1f} s, {each:.0f} for each worker.
 
