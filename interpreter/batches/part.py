@@ -280,7 +280,9 @@ class _Job:
                 "or a table such as .parquet"
             )
         if os.path.realpath(folder.path / name) == os.path.realpath(part):
-            raise InvalidInputError(f"{part}: the results would replace the part; choose another")
+            raise InvalidInputError(
+                f"{part}: the results would replace the part; choose another folder"
+            )
         folder.begin(self.facts(suffix))
         output = str(folder.path / name)
         if resume and (record := folder.done(name, part)) is not None:

@@ -10,15 +10,17 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
-from onnxwalk.interpreter.rows.archives import Archive
 from onnxwalk.interpreter.rows.pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
+
+if TYPE_CHECKING:
+    from onnxwalk.interpreter.rows.archives import Archive
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 
