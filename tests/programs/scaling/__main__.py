@@ -1,6 +1,6 @@
 """How large parts should be, and how many of them there should be for each worker:
 
-    python -m tests.programs.scaling [--assume | --figures FILE] [-o docs/PARTS.md]
+    python -m tests.programs.scaling [--assume | --figures FILE] [--no-real] [-o docs/PARTS.md]
 
 Measures what rows, parts, starts and Dask's scheduler cost here (half a minute), simulates up to
 1,000 workers with stragglers and failures (a minute), compares the rule of ``rows_per_part`` with
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--assume", action="store_true", help="measure nothing")
     parser.add_argument("--figures", type=Path, help="a file of measurements: read, or written")
+    parser.add_argument("--no-real", action="store_true", help="run nothing on real workers")
     parser.add_argument("-o", "--output", type=Path, help="the page to write")
     args = parser.parse_args(argv)
     figures = _figures(args)
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         for name, (rule, best, factor) in job.found.items():
             print(f"  {name}: {rule:.3f}, the best {best:.3f} with {factor:g} times the size")
-    real = "Not run." if args.assume else _real(figures)
+    real = "Not run." if args.assume or args.no_real else _real(figures)
     print(real)
     if args.output:
         page.write(args.output, figures, SECONDS_PER_DISPATCH, drawn, jobs, len(FACTORS), real)
