@@ -11,7 +11,6 @@ from typing import Any
 
 from onnxwalk.interpreter.errors import InvalidInputError
 
-
 #: the types by which browsers accept scripts and compile WebAssembly, whatever the system says
 _TYPES = {
     ".js": "text/javascript",
