@@ -182,7 +182,7 @@ class Engine:
         self._tell("compare", 0, 0)
         sides = open_sides(one.model.source, other.model.source, _COMPARED_BYTES, limits=LIMITS)
         found = compare(sides, [("the inputs", values)], Tolerance(), _COMPARED_BYTES)
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "value": " / ".join(dict.fromkeys((row.pair.a, row.pair.b))),
                 "name": row.pair.a,
