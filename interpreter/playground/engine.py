@@ -195,7 +195,11 @@ class Engine:
             for row in found.rows
         ]
         first = next((i for i, row in enumerate(rows) if not row["equal"]), None)
-        ranked = sorted(rows, key=lambda row: (row["equal"], -(row["relative"] or np.inf)))
+
+        def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+            return row["equal"], -np.inf if row["relative"] is None else -row["relative"]
+
+        ranked = sorted(rows, key=rank)
         return {
             "equal": found.equal,
             "compared": len(rows),
