@@ -11,6 +11,7 @@ what is left.
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import time
 import weakref
@@ -36,6 +37,11 @@ _PER_STRING = 300
 _SPARE = 48 << 20
 #: steps with up to three inputs of fewer elements cost next to nothing, even if they broadcast
 _WORTH_ASKING = 256
+
+#: whether arrays are freed with their last reference; PyPy frees them when it collects
+_FREES_AT_ONCE = sys.implementation.name == "cpython"
+#: how often PyPy has to collect until an array that is no longer used, and what it holds, is gone
+_COLLECTIONS = 4
 
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
 _should_stop: ContextVar[Callable[[], bool] | None] = ContextVar("should_stop", default=None)
@@ -168,7 +174,13 @@ class Budget:
         """Raise LimitError if not so much memory is left."""
         self.peak = max(self.peak, self._used + nbytes)
         most = self.limits.max_memory
-        if most is not None and self._used + nbytes > most // self._parts - self._spare:
+        if most is None:
+            return
+        usable = most // self._parts - self._spare
+        for _ in range(0 if _FREES_AT_ONCE else _COLLECTIONS):
+            if self._used + nbytes > usable:
+                gc.collect()
+        if self._used + nbytes > usable:
             request = f"needs up to {format_bytes(nbytes)}, " if nbytes else ""
             used = f"{format_bytes(self._used)} in use, {format_bytes(self._spare)} kept for Python"
             raise LimitError(f"{request}{used}: max_memory is {format_bytes(most)}", of_memory=True)

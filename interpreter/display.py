@@ -1,16 +1,20 @@
-"""The text and notebook representations of Session, Model, Graph, Trace and Event.
+"""The text and notebook representations of Session, Model, Graph, Trace and Event, and tables as
+plain text.
 
 Only spaces and lines are styled, so that notebooks keep their own colours, light or dark.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+#: blanks between the columns of a table
+BETWEEN = 2
 _MOST_OPERATORS = 12
 _MOST_LINES = 10
 _CELL = "text-align:left;padding:1px 12px 1px 0;border:0;border-bottom:1px solid #8884"
@@ -63,6 +67,41 @@ def as_text(title: str, rows: Iterable[tuple[str, str]]) -> str:
         f"  {name:<11} {value.replace(chr(10), chr(10) + ' ' * 14)}" for name, value in rows
     ]
     return "\n".join([title, *indented])
+
+
+def table_lines(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[str]
+) -> list[str]:
+    """The lines of a table in aligned columns, those of ``numbers`` to the right: the names of the
+    columns, unless all are empty, and the rows."""
+    lines = [columns, *rows] if any(columns) else [*rows]
+    widths = [max(map(cell_width, texts)) for texts in zip(*lines, strict=True)]
+    return [
+        (" " * BETWEEN).join(
+            _aligned(text, width, to_the_right=name in numbers)
+            for name, text, width in zip(columns, line, widths, strict=True)
+        )
+        for line in lines
+    ]
+
+
+def _aligned(text: str, width: int, *, to_the_right: bool) -> str:
+    blanks = " " * (width - cell_width(text))
+    return blanks + text if to_the_right else text + blanks
+
+
+def cell_width(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese characters take two, accents that are
+    put on another character none."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def as_html(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -82,9 +82,26 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names[:10]) or 'none'}{', …' if len(names) > 10 else ''}"
 
 
+#: what NumPy and Python say of sizes that no address reaches, some of which need 32 bits
+_BEYOND_ADDRESSES = re.compile(
+    "array is too big|(iterator is|broadcast dimensions) too large"
+    "|Maximum allowed (size|dimension) exceeded"
+    "|index-sized integer|too large to convert to C (long|ssize_t)"
+)
+
+
+def refuses_memory(error: BaseException) -> bool:
+    """Whether memory isn't to be had: MemoryError, or what NumPy raises for an array of more bytes
+    than there are addresses."""
+    if isinstance(error, MemoryError):
+        return True
+    kinds = (ValueError, OverflowError)
+    return isinstance(error, kinds) and bool(_BEYOND_ADDRESSES.search(str(error)))
+
+
 def wrap_error(error: Exception, where: str) -> OnnxWalkError:
     """An OnnxWalkError in place of an unexpected exception."""
-    if isinstance(error, MemoryError):
+    if refuses_memory(error):
         return LimitError(f"{where}: the machine is out of memory: {error}".rstrip(": "))
     if isinstance(error, RecursionError):
         return LimitError(f"{where}: nested too deeply for Python's stack")

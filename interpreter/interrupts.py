@@ -174,10 +174,16 @@ class Watch:
         """The signal's handler. Raises KeyboardInterrupt, unless one is on its way."""
         if not self.noted:
             self.noted = True
-            # not threading.Thread, which takes locks that the main thread may hold just now
-            _thread.start_new_thread(self._insist, ())
+            self._begin_to_insist()
         if not self.arrived and not self._is_flying():
             raise self._new_error()  # which is in no local variable here: a circle would keep it
+
+    def _begin_to_insist(self) -> None:
+        # not threading.Thread, which takes locks that the main thread may hold just now
+        try:
+            _thread.start_new_thread(self._insist, ())
+        except RuntimeError:  # no thread can be started: the signal counts once
+            return
 
     def _new_error(self) -> KeyboardInterrupt:
         error, token = KeyboardInterrupt(), _Token()

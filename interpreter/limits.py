@@ -5,22 +5,26 @@ from __future__ import annotations
 import functools
 import math
 import os
+import sys
 from dataclasses import field, fields
 
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.ops.contract.records import record
 
-#: the machine's memory where the system doesn't report it
+#: the machine's memory where the system doesn't report it (Windows, WebAssembly)
 _UNKNOWN_MACHINE = 4 << 30
 
 
 @functools.cache
 def half_of_memory() -> int:
-    """Half of the bytes that this machine, or the control group of this process, has."""
+    """Half of the bytes that this machine, the control group of this process, or the addresses of
+    32 bits have."""
     try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        size, count = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        total = _UNKNOWN_MACHINE
+        size = count = -1
+    total = size * count if size > 0 and count > 0 else _UNKNOWN_MACHINE
+    total = min(total, sys.maxsize + 1)  # 2 GiB with 32 bits, however much the machine has
     try:
         with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
             total = min(total, int(file.read()))
@@ -93,4 +97,5 @@ def format_bytes(count: float) -> str:
     if count < 1024:
         return f"{count:.0f} bytes"
     power = min(int(math.log2(count)) // 10, 4)
-    return f"{count / 1024**power:.3g} {'KMGT'[power - 1]}iB"
+    number = count / 1024**power
+    return f"{number:{'.3g' if number < 999.5 else '.0f'}} {'KMGT'[power - 1]}iB"

@@ -132,7 +132,7 @@ __all__ = [
 ]
 
 #: modules that are imported on first use
-_LATER = ("backend", "batches", "export", "onnxruntime", "sklearn", "text", "training")
+_LATER = ("backend", "batches", "dask", "export", "onnxruntime", "sklearn", "text", "training")
 #: names that are imported from a module on first use
 _LATER_FROM = {
     "Attribution": "interpreter.analysis.saliency",

@@ -74,10 +74,10 @@ LAYERS = [
     ["export.__main__"],
 ]
 
-#: what ops and the interpreter import besides NumPy and Python's own: rich for the command line,
+#: what ops and the interpreter import besides NumPy and Python's own: rich for terminals,
 #: and what is optional. (What ``optional.py`` imports by its name is optional too.)
 THIRD_PARTY = {
-    "rich": {"interpreter.cli"},
+    "rich": {"interpreter.cli._terminal"},
     "PIL": {"interpreter.rows", "ops.ai_onnx.vision"},
     "sklearn": {"interpreter.estimators"},
     "threadpoolctl": {"interpreter.runtime.threads"},

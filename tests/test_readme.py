@@ -124,13 +124,14 @@ def test_what_it_says_of_operators():
 
 
 def test_the_core_needs_numpy_and_nothing_else():
-    """Load, run and the command line with everything else but rich and its parts out of reach."""
+    """Load, run and the command line with everything else out of reach."""
     code = """
 import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"onnx", "google", "tensorflow", "keras", "tf2onnx", "scipy",
-                                      "onnxruntime", "torch", "ml_dtypes", "PIL", "h5py"}:
+                                      "onnxruntime", "torch", "ml_dtypes", "PIL", "h5py", "rich",
+                                      "threadpoolctl"}:
             raise ImportError(f"{name} is out of reach")
 sys.meta_path.insert(0, Refuse())
 from onnxwalk.interpreter.cli import main
@@ -138,7 +139,6 @@ assert main(["demo", "--samples", "1"]) == 0
 assert main(["ops", "LSTM"]) == 0
 assert not {"onnx", "tensorflow", "google.protobuf"} & set(sys.modules)
 import interpreter, ops
-assert "rich" in sys.modules
 """
     subprocess.run(
         [sys.executable, "-c", code],

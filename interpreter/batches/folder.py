@@ -15,8 +15,8 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -227,7 +227,7 @@ def _write(path: Path, content: Any, work: Path) -> None:
 
 
 def _machine() -> str:
-    return socket.gethostname() or "localhost"
+    return platform.node() or "localhost"
 
 
 def _is_alive(number: int) -> bool:

@@ -99,7 +99,7 @@ def run_part(
     says, or the part. ``outputs``: the names of those to write; all of them by default. They must
     have a row for each row of the inputs. ``labels`` and ``top``: as for ``onnxwalk run``.
 
-    ``batch``: rows that are run at once; by default as many as have 4 MiB in the inputs, at most
+    ``batch``: rows that are run at once; by default as many as have 1 MiB in the inputs, at most
     256. ``tables``: how text files are written, ``pixels``: how pictures become numbers. ``load``:
     arguments of ``onnxwalk.load``. ``tell`` hears after each batch how many rows are done, and of
     how many.

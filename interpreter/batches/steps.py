@@ -22,7 +22,7 @@ from onnxwalk.interpreter.rows.runs import (
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
 
-_BYTES = 1 << 22  # of inputs in one batch, by default
+_BYTES = 1 << 20  # of inputs in one batch, by default
 _MOST_ROWS = 256
 _UNKNOWN_ROWS = 32  # in one batch where the size of a row isn't known
 
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def default_batch(session: Session) -> int:
-    """As many rows as the model requires, or as have 4 MiB in its inputs, at most 256."""
+    """As many rows as the model requires, or as have 1 MiB in its inputs, at most 256."""
     shapes = [declared_shape(info) for info in session.inputs]
     fixed = [shape[0] for shape in shapes if shape and isinstance(shape[0], int)]
     if fixed and len(fixed) == sum(map(bool, shapes)):

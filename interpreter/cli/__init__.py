@@ -23,7 +23,12 @@ from onnxwalk.interpreter.cli._feeds import name_guesses
 from onnxwalk.interpreter.cli._parser import Parser
 from onnxwalk.interpreter.cli._session import use_threads
 from onnxwalk.interpreter.cli._show import printable
-from onnxwalk.interpreter.errors import OnnxWalkError, OperatorError, wrap_error
+from onnxwalk.interpreter.errors import (
+    OnnxWalkError,
+    OperatorError,
+    refuses_memory,
+    wrap_error,
+)
 from onnxwalk.interpreter.streams import discard_output, open_standard_streams
 
 __all__ = ["main"]
@@ -98,7 +103,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         return f"{name}{error.strerror}"
-    if isinstance(error, MemoryError):
+    if refuses_memory(error):
         return "not enough memory; --batch N runs a large input N rows at a time"
     if not isinstance(error, (OnnxWalkError, OSError)):
         error = wrap_error(error, "this command")

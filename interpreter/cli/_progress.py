@@ -6,16 +6,17 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from types import ModuleType
+from typing import Any
 
 from onnxwalk.interpreter.cli import _show
 
 
 class Bar:
-    """How far something is: a call shows it, unless stderr isn't a terminal."""
+    """How far something is: a call shows it, unless stderr isn't a terminal, or rich is missing."""
 
-    def __init__(self, title: str, shown: Progress | None) -> None:
+    def __init__(self, title: str, shown: Any) -> None:
+        """``shown``: a ``rich.progress.Progress``, or ``None``."""
         self._shown = shown
         self._task = None if shown is None else shown.add_task(title, total=None)
 
@@ -42,7 +43,8 @@ class Status:
 
     EVERY = 30.0
 
-    def __init__(self, shown: Progress | None) -> None:
+    def __init__(self, shown: Any) -> None:
+        """``shown``: a ``rich.progress.Progress``, or ``None``."""
         self._shown, self._last = shown, time.monotonic()
         self._task = None if shown is None else shown.add_task("", total=1.0)
 
@@ -66,26 +68,25 @@ class Status:
 @contextlib.contextmanager
 def status() -> Iterator[Status]:
     """A ``Status`` in the ``with`` block."""
-    if not sys.stderr.isatty():
+    terminal = _terminal()
+    if terminal is None:
         yield Status(None)
         return
-    columns = (BarColumn(), TextColumn("{task.description}"))
-    console = _show.console(stderr=True)
-    with Progress(*columns, console=console, transient=True, auto_refresh=False) as shown:
+    with terminal.status_line() as shown:
         yield Status(shown)
 
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Bar]:
     """A progress bar in the ``with`` block, to be called with how much is done, and of how much."""
-    if not sys.stderr.isatty():
+    terminal = _terminal()
+    if terminal is None:
         yield Bar(title, None)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_show.console(stderr=True), transient=True) as shown:
+    with terminal.progress_bars() as shown:
         yield Bar(title, shown)
+
+
+def _terminal() -> ModuleType | None:
+    """What draws on stderr; ``None`` where that isn't a terminal, or rich isn't installed."""
+    return _show.terminal(sys.stderr) if sys.stderr.isatty() else None

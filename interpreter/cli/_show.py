@@ -1,7 +1,8 @@
 """Printing of all commands: tables for people, JSON for programs.
 
-In a terminal, tables fit its width and headings are bold; NO_COLOR turns the latter off. In a pipe
-or a file there are no escape codes, and lines are never wrapped.
+In a terminal, tables fit its width and headings are bold (``_terminal``, by rich); NO_COLOR turns
+the latter off. In a pipe or a file, or where rich isn't installed, there are no escape codes, and
+lines are never wrapped (``interpreter.display``).
 """
 
 from __future__ import annotations
@@ -10,46 +11,32 @@ import json
 import math
 import os
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from types import ModuleType
+from typing import Any, TextIO, TypeAlias
 
 from onnxwalk.interpreter.display import count as count
+from onnxwalk.interpreter.display import table_lines
 from onnxwalk.interpreter.errors import shorten_words
 from onnxwalk.interpreter.rows.values import dtype_name as dtype_name
 from onnxwalk.interpreter.rows.values import storable as storable
 from onnxwalk.interpreter.rows.values import to_jsonable as to_jsonable
 from onnxwalk.interpreter.rows.values import widened as widened
 
-_UNLIMITED = 1_000_000  # columns; more than any line has
-_BETWEEN = 2  # blanks between the columns of a table
-_NESTED = 4  # blanks before the cells of a row that is printed over several lines
-_BREAKABLE = 16  # longer words are broken where a table is too wide
+#: a piece of a line, and its style: "bold", "blue" …
+Part: TypeAlias = "tuple[str, str]"
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Let ``main`` handle it; rich would end the process with status 1."""
-        raise BrokenPipeError
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A rich Console that prints text unchanged: no markup, emoji codes or highlighting."""
-    stream = sys.stderr if stderr else sys.stdout
-    plain = bool(os.environ.get("NO_COLOR"))
-    return _Console(
-        file=stream,
-        width=None if stream.isatty() else _UNLIMITED,
-        color_system=None if plain else "auto",
-        markup=False,
-        emoji=False,
-        highlight=False,
-    )
+def terminal(stream: TextIO) -> ModuleType | None:
+    """What prints to this stream if it is a terminal, or FORCE_COLOR has it treated as one;
+    ``None`` if it isn't, or if rich isn't installed."""
+    if not (stream.isatty() or os.environ.get("FORCE_COLOR")):
+        return None
+    try:
+        from onnxwalk.interpreter.cli import _terminal
+    except ImportError:
+        return None
+    return _terminal
 
 
 def printable(text: str) -> str:
@@ -61,12 +48,13 @@ def printable(text: str) -> str:
 
 def line(text: str = "", style: str = "") -> None:
     """Print one line, never truncated or wrapped."""
-    _write(Text(printable(text), style=style), soft_wrap=True)
+    styled([(printable(text), style)])
 
 
-def styled(text: Text) -> None:
+def styled(parts: Iterable[Part]) -> None:
     """Print one line of parts with styles of their own, never truncated or wrapped."""
-    _write(text, soft_wrap=True)
+    shown = terminal(sys.stdout)
+    _write(["".join(text for text, _ in parts)] if shown is None else shown.styled_lines(parts))
 
 
 def heading(text: str) -> None:
@@ -90,74 +78,16 @@ def table(
     """
     numbers = set(right)
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    widths = _fit(columns, cells, numbers, console().width - indent)
-    if widths is None:
-        _print_rows_one_by_one(columns, cells, indent)
-        return
-    grid = Table(
-        box=None,
-        pad_edge=False,
-        padding=(0, _BETWEEN, 0, 0),
-        show_header=any(columns),
-        header_style="bold",
-    )
-    for name, width in zip(columns, widths, strict=True):
-        side: Literal["left", "right"] = "right" if name in numbers else "left"
-        grid.add_column(Text(name), justify=side, width=width, overflow="fold")
-    for row in cells:
-        grid.add_row(*map(Text, row))
-    _write(grid, indent)
+    shown = terminal(sys.stdout)
+    if shown is None:
+        _write(table_lines(columns, cells, numbers), indent)
+    else:
+        _write(shown.table_lines(columns, cells, numbers, indent), indent)
 
 
-def _fit(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[str], most: int
-) -> list[int] | None:
-    """The width of each column; ``None`` if they don't fit without numbers being broken."""
-    every = [[name, *(row[i] for row in rows)] for i, name in enumerate(columns)]
-    widths = [max(map(cell_len, texts)) for texts in every]
-    excess = sum(widths) + _BETWEEN * (len(widths) - 1) - most
-    if excess <= 0:
-        return widths
-    least = [
-        max(map(cell_len, texts[1:]), default=0) if name in numbers and name else 0
-        for name, texts in zip(columns, every, strict=True)
-    ]
-    for i, texts in enumerate(every):
-        words = (min(cell_len(word), _BREAKABLE) for text in texts for word in text.split())
-        least[i] = max(least[i], *words, 1)
-    while excess > 0:
-        spare = [width - low for width, low in zip(widths, least, strict=True)]
-        if max(spare, default=0) <= 0:
-            return None
-        widths[spare.index(max(spare))] -= 1
-        excess -= 1
-    return widths
-
-
-def _print_rows_one_by_one(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], indent: int
-) -> None:
-    """Each row as its first cell, and the others, after their names, in as many lines as needed."""
-    room = max(console().width - indent - _NESTED, 1)
-    for first, *others in rows:
-        _write(Text(first), indent)
-        named = zip(columns[1:], others, strict=True)
-        pairs = [f"{name} {cell}".strip() for name, cell in named if cell]
-        # a blank that isn't one: a pair that fits into a line isn't broken
-        glued = [p.replace(" ", "\u00a0") if cell_len(p) <= room else p for p in pairs]
-        for part in textwrap.wrap("  ".join(glued), room, break_long_words=False):
-            line(" " * (indent + _NESTED) + part.replace("\u00a0", " "))
-
-
-def _write(content: Any, indent: int = 0, *, soft_wrap: bool = False) -> None:
-    """Print what rich renders, without the spaces at the ends of lines."""
-    out = console()
-    out.width -= indent
-    with out.capture() as captured:
-        out.print(content, soft_wrap=soft_wrap)
-    sys.stdout.writelines(
-        f"{' ' * indent}{text.rstrip()}\n" for text in captured.get().split("\n")[:-1]
-    )
+def _write(lines: Iterable[str], indent: int = 0) -> None:
+    """Print lines without the spaces at their ends."""
+    sys.stdout.writelines(f"{' ' * indent}{text}".rstrip() + "\n" for text in lines)
 
 
 def size(number: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import os
 import platform
 import sys
@@ -18,7 +17,6 @@ from onnxwalk.interpreter.cli._arguments import add_command, positive_number
 from onnxwalk.interpreter.cli._engines import OTHERS, OURS, find_keras_file
 from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
 from onnxwalk.interpreter.cli._limits import get_limits
-from onnxwalk.interpreter.cli._measure import Job, measure
 from onnxwalk.interpreter.cli._session import add_session, load_options
 from onnxwalk.interpreter.cli._show import duration, printable
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -130,6 +128,9 @@ def run(args: argparse.Namespace) -> int:
 def _measure(
     model: str, batch: int | None, threads: int, feeds: dict[str, Any], args: argparse.Namespace
 ) -> dict[str, Any]:
+    # what it imports isn't everywhere, and the parser of all commands comes by here
+    from onnxwalk.interpreter.cli._measure import Job, measure
+
     job = Job(
         model=model,
         feeds=feeds,
@@ -238,6 +239,8 @@ def installed_versions(others: list[str]) -> dict[str, str]:
         "keras": ["keras", "tensorflow", "jax", "torch"],
         "tract": ["tract"],
     }
+    import importlib.metadata  # takes long
+
     versions = {"onnxwalk": onnxwalk.__version__, "python": platform.python_version()}
     for name in ("numpy", *(package for other in others for package in packages[other])):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.text import Text
 
 from onnxwalk.interpreter.analysis.saliency import (
     METHODS,
@@ -360,11 +359,11 @@ def _print_map(parts: np.ndarray) -> None:
     shares = np.clip(np.abs(cells) / draw.largest(cells), 0, 1)
     codes = np.nan_to_num(shares * (len(_SHADES) - 1)).round().astype(int)
     for values, row in zip(cells, codes, strict=True):
-        text = Text("  ")
+        shaded: list[_show.Part] = [("  ", "")]
         for value, code in zip(values, row, strict=True):
             sign = "-" if value < 0 and code else _SHADES[code]
-            text.append(sign + _SHADES[code], style="dark_orange3" if value > 0 else "blue")
-        _show.styled(text)
+            shaded.append((sign + _SHADES[code], "dark_orange3" if value > 0 else "blue"))
+        _show.styled(shaded)
     low, high = (np.unravel_index(f(parts), parts.shape) for f in (np.argmin, np.argmax))
     _show.line(
         f"  from {parts[low]:+.3g} at row {low[0]}, column {low[1]} "
@@ -374,13 +373,13 @@ def _print_map(parts: np.ndarray) -> None:
 
 def _print_words(words: Sequence[str], parts: np.ndarray) -> None:
     most = draw.largest(parts[: len(words)])
-    line = Text("  ")
+    line: list[_show.Part] = [("  ", "")]
     for word, value in zip(words, parts, strict=False):
         share = min(abs(float(value)) / most, 1) * 0.75
         base = draw.POSITIVE if value > 0 else draw.NEGATIVE
         colour = tuple(round(c * share + 255 * (1 - share)) for c in base)
         style = f"black on rgb({colour[0]},{colour[1]},{colour[2]})"
-        line.append(f" {_show.printable(word)} ", style=style).append(" ")
+        line += [(f" {_show.printable(word)} ", style), (" ", "")]
     _show.styled(line)
     labels = list(words)
     values = parts[: len(words)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import mmap
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,11 @@ from typing import Any, TypeVar
 
 from onnxwalk.interpreter.errors import InvalidInputError, NotOnnxError, UnsupportedModelError
 from onnxwalk.interpreter.files import KEEPS_OPEN_FILES
+
+try:
+    import mmap
+except ImportError:  # WebAssembly: files are read
+    mmap = None  # type: ignore[assignment]
 
 #: the most bytes of a file that is read where a map would keep it from being replaced
 _COPIED = 1 << 28
@@ -151,7 +155,7 @@ def _map(path: Path, opener: Callable[[str, int], int]) -> tuple[memoryview, os.
                 raise InvalidInputError(f"{path}: not a regular file")
             if status.st_size == 0:
                 return memoryview(b""), status
-            if KEEPS_OPEN_FILES and status.st_size <= _COPIED:
+            if mmap is None or (KEEPS_OPEN_FILES and status.st_size <= _COPIED):
                 return memoryview(file.read()), status
             try:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -172,8 +176,8 @@ def _map(path: Path, opener: Callable[[str, int], int]) -> tuple[memoryview, os.
 def release_pages(maps: Iterable[memoryview]) -> None:
     """Release the resident pages of memory maps: unaligned weights have been copied, and others are
     read again when they are used."""
-    for view in maps:
-        if isinstance(view.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    for view in maps if hasattr(mmap, "MADV_DONTNEED") else ():
+        if isinstance(view.obj, mmap.mmap):
             view.obj.madvise(mmap.MADV_DONTNEED)
 
 

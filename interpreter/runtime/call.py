@@ -7,7 +7,13 @@ from typing import Any, TypeAlias
 
 from onnxwalk.interpreter.budget import Budget, current_budget
 from onnxwalk.interpreter.display import describe
-from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, OperatorError, RunStopped
+from onnxwalk.interpreter.errors import (
+    LimitError,
+    OnnxWalkError,
+    OperatorError,
+    RunStopped,
+    refuses_memory,
+)
 from onnxwalk.interpreter.ir.plan import Step
 
 _MOST_SHOWN = 10  # inputs, in a message
@@ -68,8 +74,9 @@ def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWa
     if isinstance(error, OnnxWalkError):
         return error
     reason = str(error) or type(error).__name__
-    if isinstance(error, MemoryError | RecursionError):
-        text, of_memory = f"{_call(step, arguments)}: {reason}", isinstance(error, MemoryError)
+    of_memory = refuses_memory(error)
+    if of_memory or isinstance(error, RecursionError):
+        text = f"{_call(step, arguments)}: {reason}"
         return LimitError(text, is_located=True, of_memory=of_memory)
     if not isinstance(error, (ValueError, NotImplementedError)):
         reason = f"{type(error).__name__}: {reason}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, copy_output, memory_owner, use_budget
-from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, RunStopped
+from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, RunStopped, refuses_memory
 from onnxwalk.interpreter.ir.model import Graph, Tensor
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
@@ -26,7 +26,13 @@ from onnxwalk.interpreter.runtime.batch_axis import sample_axes
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
 from onnxwalk.interpreter.runtime.feeds import Inputs, check_output_names
-from onnxwalk.interpreter.runtime.threads import blas_threads, can_set_threads, cores, free_cores
+from onnxwalk.interpreter.runtime.threads import (
+    blas_threads,
+    can_set_threads,
+    cores,
+    free_cores,
+    say_that_no_thread_starts,
+)
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.contract.cost import arrays_in
 from onnxwalk.ops.shared.numpy_state import computing
@@ -137,8 +143,9 @@ class Runner:
             raise
         except Exception as error:  # not kept, as it refers to the plan's memory
             kind, reason = type(error), str(error)
+            is_limit = isinstance(error, LimitError) or refuses_memory(error)
         results = _walk(plan, arguments)  # whose error names the step
-        if kind is not LimitError:  # a walk uses less memory
+        if not is_limit:  # a walk uses less memory
             warnings.warn(
                 f"{self._source}: {kind.__name__} in the bound plan, but the walk succeeded: "
                 f"{reason}; please report it",
@@ -173,12 +180,17 @@ class Runner:
         ]
         with blas_threads(1):
             first, *rest = [(output_names, part, self._threads) for part in parts]
-            others = [
-                self._pool.submit(
-                    contextvars.copy_context().run, functools.partial(self.run_bound, *part)
-                )
-                for part in rest
-            ]
+            try:
+                others = [
+                    self._pool.submit(
+                        contextvars.copy_context().run, functools.partial(self.run_bound, *part)
+                    )
+                    for part in rest
+                ]
+            except RuntimeError:  # the system has no more threads for this process
+                self._pools.clear()
+                say_that_no_thread_starts()
+                return self.run_bound(output_names, feeds)
             try:
                 results = [self.run_bound(*first), *(o.result() for o in others)]
             except RunStopped:

@@ -7,6 +7,7 @@ import functools
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,13 +73,39 @@ def free_cores() -> int:
     return _free
 
 
+@functools.cache
+def can_start_threads() -> bool:
+    """Whether this Python can start a thread, which it can't in WebAssembly."""
+    thread = threading.Thread(target=int)
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    thread.join()
+    return True
+
+
+@functools.cache
+def say_that_no_thread_starts() -> None:
+    """Warn, once in a process, that runs use one thread."""
+    warnings.warn(
+        "no thread can be started: models run in one, whatever threads= says",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
 def check_threads(threads: int | None) -> int:
-    """The number of threads; 0 for ``None``, those that BLAS has. Raises InvalidInputError."""
+    """The number of threads; 0 for ``None``, those that BLAS has. Where no thread can be started it
+    is one, with a warning. Raises InvalidInputError."""
     if threads is None:
         return 0
     if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 1:
         raise InvalidInputError(f"threads must be a positive integer, not {threads!r}")
     if threads > 1:
+        if not can_start_threads():
+            say_that_no_thread_starts()
+            return 1
         _blas_libraries()
     return int(threads)
 

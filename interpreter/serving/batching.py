@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.budget import stopping_when
-from onnxwalk.interpreter.errors import LimitError, OnnxWalkError
+from onnxwalk.interpreter.errors import InvalidInputError, LimitError, OnnxWalkError
 from onnxwalk.interpreter.session import Session
 
 #: the kinds of rows for which it is remembered whether they can be run together
@@ -67,8 +67,13 @@ class Batcher:
             threading.Thread(target=self._work, name=f"onnxwalk run {i}", daemon=True)
             for i in range(workers)
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:
+            raise InvalidInputError(
+                f"a server needs threads, and no more can be started: {workers} asked for"
+            ) from None
 
     def submit(
         self, names: Sequence[str], feeds: dict[str, np.ndarray], seconds: float | None = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.training.losses import BINARY, CATEGORICAL, NUMBERS, LossGraph
+from onnxwalk.ops.shared.places import as_places
 
 
 class Metric(Protocol):
@@ -58,7 +59,7 @@ class MacroF1:
         most = int(max(labels.max(initial=-1), predictions.max(initial=-1))) + 1
         if most > len(self.sums):
             self.sums = np.pad(self.sums, ((0, most - len(self.sums)), (0, 0)))
-        count = len(self.sums)
+        count, labels, predictions = len(self.sums), as_places(labels), as_places(predictions)
         self.sums[:, 0] += np.bincount(labels[labels == predictions], minlength=count)
         self.sums[:, 1] += np.bincount(labels, minlength=count)
         self.sums[:, 2] += np.bincount(predictions, minlength=count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -139,5 +138,7 @@ def _array_at(address: int, element_type: Any, shape: Sequence[int]) -> np.ndarr
     size = math.prod(shape) * dtype.itemsize
     if not size:
         return np.empty(tuple(shape), dtype)
+    import ctypes  # some Pythons lack it
+
     memory = (ctypes.c_char * size).from_address(address)
     return np.frombuffer(memoryview(memory), dtype).reshape(tuple(shape))

@@ -14,6 +14,7 @@ import numpy as np
 from onnxwalk.interpreter.budget import stopping_when
 from onnxwalk.interpreter.errors import OnnxWalkError, RunStopped
 from onnxwalk.interpreter.ir.model import Graph
+from onnxwalk.interpreter.runtime.threads import can_start_threads, say_that_no_thread_starts
 from onnxwalk.onnxruntime import loading, status
 from onnxwalk.onnxruntime.binding import IOBinding
 from onnxwalk.onnxruntime.feeds import Feeds
@@ -139,7 +140,11 @@ class Session:
                 message = status.without_prefix(error)
             callback(results, user_data, message)
 
-        threading.Thread(target=work, name="onnxwalk run_async", daemon=True).start()
+        if can_start_threads():
+            threading.Thread(target=work, name="onnxwalk run_async", daemon=True).start()
+        else:
+            say_that_no_thread_starts()
+            work()
 
     def run_with_ort_values(
         self,

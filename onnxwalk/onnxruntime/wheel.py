@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.metadata
 import io
 import zipfile
 from pathlib import Path
@@ -91,6 +90,8 @@ def _record_line(file: tuple[str, str]) -> str:
 
 def installed_original() -> str | None:
     """The name and version of a real ONNX Runtime in this environment, None if there is none."""
+    import importlib.metadata  # takes long
+
     for name in DISTRIBUTIONS:
         try:
             version = importlib.metadata.version(name)

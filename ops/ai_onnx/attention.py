@@ -16,6 +16,7 @@ from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import multiply_adds, wide_itemsize
 from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import wide
@@ -72,7 +73,9 @@ def attend(
     root = math.sqrt(1 / math.sqrt(size) if scale is None else scale)
     rows = q_heads // kv_heads * queries  # of a key's head
     grouped = (wide(q) * root).reshape(batch, kv_heads, rows, size)
-    logits = (grouped @ np.swapaxes(wide(k) * root, 2, 3)).reshape(batch, q_heads, queries, keys)
+    logits = products.matmul(grouped, np.swapaxes(wide(k) * root, 2, 3)).reshape(
+        batch, q_heads, queries, keys
+    )
     stages = [logits]
     if softcap:
         logits = softcap * np.tanh(logits / softcap)
@@ -111,7 +114,7 @@ def attend(
     weights = weights.astype(wide(q).dtype)
     stages.append(weights)
 
-    y = weights.reshape(batch, kv_heads, rows, keys) @ wide(v)
+    y = products.matmul(weights.reshape(batch, kv_heads, rows, keys), wide(v))
     y = y.reshape(batch, q_heads, queries, v.shape[3])
     if packed:
         y = join_heads(y)
@@ -221,15 +224,15 @@ def _through_attention(
     rows = queries.reshape(*shape, queries.shape[3])
     of_rows = weights.reshape(*shape, keys.shape[2])
     dy = dy.reshape(*shape, values.shape[3])
-    d_values = of_rows.swapaxes(2, 3) @ dy
-    d_scores = vjp_of_softmax(dy @ values.swapaxes(2, 3), y=of_rows, axis=-1)
+    d_values = products.matmul(of_rows.swapaxes(2, 3), dy)
+    d_scores = vjp_of_softmax(products.matmul(dy, values.swapaxes(2, 3)), y=of_rows, axis=-1)
     d_bias = d_scores.reshape(weights.shape)
     if softcap:
         (*_, capped) = run(*given, **{**keywords, "qk_matmul_output_mode": 1})
         d_scores = d_scores * (1 - np.square(capped.reshape(of_rows.shape) / softcap))
     d_scores = d_scores * root
-    dq = (d_scores @ keys).reshape(queries.shape)
-    d_keys = d_scores.swapaxes(2, 3) @ rows
+    dq = products.matmul(d_scores, keys).reshape(queries.shape)
+    d_keys = products.matmul(d_scores.swapaxes(2, 3), rows)
     d_keys = d_keys if dkey is None else d_keys + dkey
     d_values = d_values if dvalue is None else d_values + dvalue
     (d_past_key, dk), (d_past_value, dv) = (np.split(d, [past], 2) for d in (d_keys, d_values))
@@ -318,10 +321,12 @@ def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softma
     shared = q.shape[1] // k.shape[1]
     keys, values = (np.repeat(x, shared, axis=1).astype(precision) for x in (k, v))
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    scores = (wide(q.astype(precision)) @ wide(keys).swapaxes(2, 3) * scale).astype(precision)
+    scores = (products.matmul(wide(q.astype(precision)), wide(keys).swapaxes(2, 3)) * scale).astype(
+        precision
+    )
     scores = _apply_subgraph(scores, score_mod, "score_mod")
     weights = _apply_subgraph(softmax(scores, axis=-1), prob_mod, "prob_mod")
-    return (wide(weights) @ wide(values)).astype(q.dtype)
+    return products.matmul(wide(weights), wide(values)).astype(q.dtype)
 
 
 def _apply_subgraph(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:

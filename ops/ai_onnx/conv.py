@@ -26,7 +26,7 @@ from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv import Weights, bind_conv
 from onnxwalk.ops.fast.epilogue import Epilogue
-from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared import batch, flops, products
 from onnxwalk.ops.shared.cost import PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
@@ -228,7 +228,7 @@ def _channels_last(
     gather = _make_gather(work)
     for block in blocks(y.shape[:-1], _windows_per_block(axes, depth * y.itemsize)):
         rows = y[block].reshape(math.prod(y[block].shape[:-1]), outputs)
-        np.matmul(gather(windows[block], (len(rows), depth)), w, out=rows)
+        products.matmul(gather(windows[block], (len(rows), depth)), w, out=rows)
         if b is not None:
             rows += b
     return np.moveaxis(y, -1, 1)
@@ -251,7 +251,7 @@ def _planar_to_channels_last(
         part = y[here].reshape(len(y[samples]), math.prod(y[here].shape[1:-1]), outputs)
         here = (samples, *[slice(None)] * (1 + rank), *block)
         columns = gather(by_tap[here], (len(part), depth, part.shape[1]))
-        np.matmul(columns.swapaxes(1, 2), w, out=part)
+        products.matmul(columns.swapaxes(1, 2), w, out=part)
         if b is not None:
             part += b
     return np.moveaxis(y, -1, 1)
@@ -273,7 +273,9 @@ def _planar(
         here = (samples, slice(None), slice(None), *block)
         part = y[here].reshape(len(y[samples]), group, outputs, math.prod(y[here].shape[3:]))
         here = (samples, *[slice(None)] * (1 + rank), *block)
-        np.matmul(w, gather(windows[here], (len(part), group, depth, part.shape[-1])), out=part)
+        products.matmul(
+            w, gather(windows[here], (len(part), group, depth, part.shape[-1])), out=part
+        )
         if b is not None:
             part += b.reshape(group, outputs, 1)
     return y.reshape(len(x), group * outputs, *places)

@@ -17,6 +17,7 @@ from onnxwalk.ops.ai_onnx.conv import conv
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.fast import conv_gradients as fast
 from onnxwalk.ops.fast.gradients import bind_by_calls
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, multiply_adds, wide_itemsize
 from onnxwalk.ops.shared.windows import (
     BLOCK_BYTES,
@@ -38,7 +39,7 @@ def spread_windows(y: np.ndarray, w: np.ndarray, axes: Sequence[Axis], group: in
     places = y.reshape(batch, *per_group, math.prod(y.shape[2:]))
     by_tap = w.reshape(*per_group, w.shape[1], -1).transpose(3, 0, 2, 1)
     for weights, taps in zip(by_tap, product(*(axis.taps() for axis in axes)), strict=True):
-        part = np.matmul(weights, places).reshape(batch, channels, *y.shape[2:])
+        part = products.matmul(weights, places).reshape(batch, channels, *y.shape[2:])
         inside: Any = (..., *(windows for windows, _ in taps))
         here: Any = (..., *(positions for _, positions in taps))
         x[here] += part[inside]
@@ -63,7 +64,7 @@ def correlate_windows(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis], group:
         columns = windows[here].swapaxes(0, 1).reshape(group, -1, depth)
         there: Any = (samples, slice(None), slice(None), *inner)
         of_outputs = rows[there].transpose(1, 2, 0, *range(3, 3 + rank))
-        w += np.matmul(of_outputs.reshape(group, outputs // group, -1), columns)
+        w += products.matmul(of_outputs.reshape(group, outputs // group, -1), columns)
     return w.reshape(outputs, channels // group, *kernel)
 
 

@@ -21,6 +21,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv_transpose import Phases, bind_conv_transpose
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, cast_copies, multiply_adds, reshape_bytes
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
@@ -177,13 +178,13 @@ def prepare_conv_transpose(w, b=None, *, group=1, kernel_shape=None, **windows):
         y[...] = 0 if b is None else b.reshape(-1, *[1] * len(axes))
         for weights, taps in zip(by_tap, product(*(axis.taps() for axis in axes)), strict=True):
             if last:
-                products = np.matmul(source.swapaxes(2, 3), weights).swapaxes(2, 3)
+                of_tap = products.matmul(source.swapaxes(2, 3), weights).swapaxes(2, 3)
             else:
-                products = np.matmul(weights.swapaxes(1, 2), source)
-            products = products.reshape(len(x), outputs, *x.shape[2:])
+                of_tap = products.matmul(weights.swapaxes(1, 2), source)
+            of_tap = of_tap.reshape(len(x), outputs, *x.shape[2:])
             windows: Any = (..., *(window for window, _ in taps))
             places: Any = (..., *(place for _, place in taps))
-            y[places] += products[windows]
+            y[places] += of_tap[windows]
         return y.astype(x.dtype, copy=False)
 
     phases = Phases(w)

@@ -12,7 +12,7 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared import flops, types
+from onnxwalk.ops.shared import flops, products, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import fill_cost
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
@@ -173,7 +173,7 @@ def _count_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> int
 @range_27.vjp
 def vjp_of_range(dy, *, start_shape, delta_shape):
     """start + i·delta"""
-    d_start, d_delta = dy.sum(), dy @ np.arange(len(dy), dtype=dy.dtype)
+    d_start, d_delta = dy.sum(), products.matmul(dy, np.arange(len(dy), dtype=dy.dtype))
     return d_start.reshape(start_shape), None, d_delta.reshape(delta_shape)
 
 

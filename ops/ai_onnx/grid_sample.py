@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import dtype_limits, in_float32, wide
 from onnxwalk.ops.shared.pixels import (
@@ -211,7 +212,9 @@ def affine_grid(theta, size, *, align_corners=0):
     rank = len(lengths)
     if rank not in (2, 3) or theta.shape != (as_ints(size)[0], rank, rank + 1) or min(lengths) < 0:
         raise ValueError(f"theta {theta.shape} and size {as_ints(size)} are incompatible")
-    grid = _points(lengths, align_corners).astype(theta.dtype) @ np.swapaxes(theta, 1, 2)
+    grid = products.matmul(
+        _points(lengths, align_corners).astype(theta.dtype), np.swapaxes(theta, 1, 2)
+    )
     return grid.reshape(len(theta), *lengths, rank)
 
 
@@ -219,7 +222,7 @@ def affine_grid(theta, size, *, align_corners=0):
 def vjp_of_affine_grid(dy, *, theta_shape, size, align_corners):
     points = _points(as_ints(size)[2:], align_corners).astype(dy.dtype)
     rows = dy.reshape(theta_shape[0], len(points), theta_shape[1])
-    return np.swapaxes(rows, 1, 2) @ points
+    return products.matmul(np.swapaxes(rows, 1, 2), points)
 
 
 def _points(lengths: Sequence[int], align_corners: int) -> np.ndarray:

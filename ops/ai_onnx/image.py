@@ -19,7 +19,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.image import bind_resize
-from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared import flops, products
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_itemsize
 from onnxwalk.ops.shared.gradients import add_rows
 from onnxwalk.ops.shared.interpolation import (
@@ -343,8 +343,10 @@ def _sum_weighted(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray
         matrix = np.zeros((resized, size), weight.dtype)
         np.add.at(matrix, (np.arange(resized)[:, None], taps), weight)
         if axis == x.ndim - 1:
-            return x @ matrix.T
-        y = matrix @ x.reshape(math.prod(x.shape[:axis]), size, math.prod(x.shape[axis + 1 :]))
+            return products.matmul(x, matrix.T)
+        y = products.matmul(
+            matrix, x.reshape(math.prod(x.shape[:axis]), size, math.prod(x.shape[axis + 1 :]))
+        )
         return y.reshape(*x.shape[:axis], resized, *x.shape[axis + 1 :])
     total = np.zeros((*x.shape[:axis], resized, *x.shape[axis + 1 :]), x.dtype)
     for tap, amount in zip(taps.T, weight.T, strict=True):

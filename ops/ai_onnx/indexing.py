@@ -27,6 +27,7 @@ from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import gather_bytes, line_count, reshape_bytes, string_work
 from onnxwalk.ops.shared.gradients import add_elements, add_rows, cost_of_adding, numbered
 from onnxwalk.ops.shared.numeric import stable_argsort
+from onnxwalk.ops.shared.places import as_places
 from onnxwalk.ops.shared.values import as_int
 
 
@@ -56,15 +57,16 @@ def gather(data, indices, *, axis=0):
     """
     axis = normalize_axis(axis, data.ndim)
     before = (slice(None),) * axis
-    if indices.itemsize > np.intp().itemsize:  # take() would cut them off on 32 bits, in silence
+    places = as_places(indices)
+    if places is not indices:  # they may not have fitted
         _check_indices(indices, data.shape[axis], axis)
     try:
         if indices.ndim == 0:
             index = (*before, int(indices), ...)
             return data[index]  # a view
         if data.flags.c_contiguous:
-            return data.take(indices, axis)
-        index = (*before, indices, ...)
+            return data.take(places, axis)
+        index = (*before, places, ...)
         return data[index]  # unlike take(), this doesn't begin by copying all of a strided input
     except IndexError:
         _check_indices(indices, data.shape[axis], axis)
@@ -125,7 +127,7 @@ def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray
         for k, place in enumerate(places)
     ]
     # small terms first, so that they are broadcast against the large ones only once
-    return np.asarray(sum(sorted(terms, key=np.size), start=np.int64(0)))
+    return as_places(np.asarray(sum(sorted(terms, key=np.size), start=np.int64(0))))
 
 
 def element_indices(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
@@ -383,7 +385,7 @@ def unique(x, *, axis=None, sorted=1):
         rank[order] = np.arange(order.size)
         first, inverse, counts = first[order], rank[inverse], counts[order]
     return (
-        x.take(first, axis),
+        x.take(as_places(first), axis),
         first.astype(np.int64, copy=False),
         inverse.astype(np.int64, copy=False),
         counts.astype(np.int64, copy=False),
@@ -393,7 +395,7 @@ def unique(x, *, axis=None, sorted=1):
 @unique.vjp
 def vjp_of_unique(dy, dfirst, *, first, x_shape, axis):
     """To the first occurrence of each element, or slice."""
-    numbers = numbered(x_shape)
+    numbers, first = numbered(x_shape), as_places(first)
     places = numbers.reshape(-1).take(first) if axis is None else numbers.take(first, axis)
     return add_elements(dy, places, x_shape)
 

@@ -13,7 +13,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.gradients import bind_gemm_gradient, bind_matmul_gradient
 from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
-from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared import batch, flops, products
 from onnxwalk.ops.shared.cost import (
     PER_ITEM,
     multiply_adds,
@@ -46,7 +46,7 @@ def gemm(
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"A and B of Gemm must be matrices, not of shape {a.shape} and {b.shape}")
     check_same_dtype(a, b)
-    y = np.matmul(a.T if transA else a, b.T if transB else b)
+    y = products.matmul(a.T if transA else a, b.T if transB else b)
     if alpha != 1:
         y = _scale(y, alpha)
     if c is not None:
@@ -97,10 +97,10 @@ def vjp_of_gemm(dy, a, b, *, c_shape, alpha, beta, transA, transB, wanted):
     want_a, want_b, want_c = wanted
     da = db = dc = None
     if want_a:
-        da = np.matmul(dy, b if transB else b.T)
+        da = products.matmul(dy, b if transB else b.T)
         da = _scale(da.T if transA else da, alpha)
     if want_b:
-        db = np.matmul(a if transA else a.T, dy)
+        db = products.matmul(a if transA else a.T, dy)
         db = _scale(db.T if transB else db, alpha)
     if want_c:
         dc = _scale(reduce_to(dy, c_shape), beta)
@@ -123,8 +123,8 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
         raise ValueError(f"MatMul needs at least vectors, got shapes {a.shape} and {b.shape}")
     wide_a = wide(a)
     if wide_a is a:
-        return np.matmul(a, b, out=out)
-    y = np.asarray(np.matmul(wide_a, wide(b)), a.dtype)
+        return products.matmul(a, b, out=out)
+    y = np.asarray(products.matmul(wide_a, wide(b)), a.dtype)
     if out is None:
         return y
     out[...] = y
@@ -146,14 +146,14 @@ def vjp_of_matmul(dy, a, b, *, a_shape, b_shape, wanted):
     if want_a:
         columns = b[:, None] if b.ndim == 1 else b
         rows_shape = (1, *a_shape) if len(a_shape) == 1 else a_shape
-        da = reduce_to(np.matmul(dy, columns.swapaxes(-1, -2)), rows_shape).reshape(a_shape)
+        da = reduce_to(products.matmul(dy, columns.swapaxes(-1, -2)), rows_shape).reshape(a_shape)
     if want_b:
         rows = a[None] if a.ndim == 1 else a
         if len(b_shape) <= 2:  # one product over all rows, of all matrices
             flat, d_flat = rows.reshape(-1, rows.shape[-1]), dy.reshape(-1, dy.shape[-1])
-            db = np.matmul(flat.T, d_flat).reshape(b_shape)
+            db = products.matmul(flat.T, d_flat).reshape(b_shape)
         else:
-            db = reduce_to(np.matmul(rows.swapaxes(-1, -2), dy), b_shape)
+            db = reduce_to(products.matmul(rows.swapaxes(-1, -2), dy), b_shape)
     return da, db
 
 
@@ -234,8 +234,9 @@ def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
     if len({x.ndim - len(t) for t, x in zip(terms, Inputs, strict=False) if "..." in t}) > 1:
         # np.einsum would broadcast them
         raise ValueError(f"the ellipses of {equation!r} stand for different numbers of axes")
-    # Two or more operands: as a chain of matrix products, where it is one.
-    y = np.einsum(equation, *Inputs, optimize=len(Inputs) > 1)
+    # Two or more operands: as a chain of matrix products, where it is one. NumPy multiplies them by
+    # dot, which without BLAS takes more than twice as long as einsum itself (ops.shared.products).
+    y = np.einsum(equation, *Inputs, optimize=len(Inputs) > (1 if products.has_blas else 2))
     if len(Inputs) == 1:
         y = np.array(y)  # where nothing is summed, np.einsum hands out a view of the input
     return np.asarray(y, Inputs[0].dtype)
@@ -355,7 +356,7 @@ def vjp_of_det(dy, x):
     u, s, vh = np.linalg.svd(x)
     others = np.stack([np.delete(s, k, -1).prod(-1) for k in range(s.shape[-1])], -1)
     sign = np.linalg.det(u) * np.linalg.det(vh)
-    cofactors = (u * (others * sign[..., None])[..., None, :]) @ vh
+    cofactors = products.matmul(u * (others * sign[..., None])[..., None, :], vh)
     return dy[..., None, None] * cofactors
 
 

@@ -15,6 +15,7 @@ from onnxwalk.ops.ai_onnx.activation import swish, vjp_of_swish
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import wide
@@ -53,7 +54,7 @@ def linear_attention(
     read = np.empty((*groups.shape[:4], v.shape[3]), v.dtype)
     state = terms.state
     for t, (_, state, _) in enumerate(_states(terms)):
-        read[:, :, :, t] = factor * (groups[:, :, :, t] @ state)
+        read[:, :, :, t] = factor * products.matmul(groups[:, :, :, t], state)
     output = join_heads(read.reshape(len(read), q_num_heads, *read.shape[3:]))
     state_dtype = query.dtype if past_state is None else past_state.dtype
     return output.astype(query.dtype, copy=False), state.astype(state_dtype, copy=False)
@@ -131,7 +132,7 @@ def _states(terms: _Terms) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]
             state = state * terms.factors[:, :, t]
         written, before = terms.v[:, :, t], state
         if terms.rates is not None:
-            recalled = (terms.k[:, :, t, None, :] @ state)[:, :, 0]
+            recalled = products.matmul(terms.k[:, :, t, None, :], state)[:, :, 0]
             written = terms.rates[:, :, t] * (written - recalled)
         state = state + terms.k[:, :, t, :, None] * written[:, :, None, :]
         yield before, state, written
@@ -158,17 +159,17 @@ def vjp_of_linear_attention(
     states = list(_states(terms))
     for t in reversed(range(len(states))):
         before, state, written = states[t]
-        dq[:, :, :, t] = d_read[:, :, :, t] @ state.swapaxes(-1, -2)
-        ds = ds + queries[:, :, :, t].swapaxes(-1, -2) @ d_read[:, :, :, t]
-        dk[:, :, t] = (ds @ written[..., None])[..., 0]
-        d_written = (k[:, :, t, None, :] @ ds)[:, :, 0]
+        dq[:, :, :, t] = products.matmul(d_read[:, :, :, t], state.swapaxes(-1, -2))
+        ds = ds + products.matmul(queries[:, :, :, t].swapaxes(-1, -2), d_read[:, :, :, t])
+        dk[:, :, t] = products.matmul(ds, written[..., None])[..., 0]
+        d_written = products.matmul(k[:, :, t, None, :], ds)[:, :, 0]
         dv[:, :, t] = d_written
         if rates is not None and d_rates is not None:
-            recalled = (k[:, :, t, None, :] @ before)[:, :, 0]
+            recalled = products.matmul(k[:, :, t, None, :], before)[:, :, 0]
             of_rate = (d_written * (v[:, :, t] - recalled)).sum(-1, keepdims=True)
             d_rates[:, :, t] = reduce_to(of_rate, d_rates[:, :, t].shape)
             dv[:, :, t] = rates[:, :, t] * d_written
-            dk[:, :, t] -= (before @ dv[:, :, t, :, None])[..., 0]
+            dk[:, :, t] -= products.matmul(before, dv[:, :, t, :, None])[..., 0]
             ds = ds - k[:, :, t, :, None] * dv[:, :, t, None, :]
         if factors is not None and d_factors is not None:
             d_factors[:, :, t] = reduce_to(ds * before, factors[:, :, t].shape)  # times exp(g)

@@ -12,6 +12,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, wide
+from onnxwalk.ops.shared.places import as_places
 
 
 @op("NegativeLogLikelihoodLoss", since=12)
@@ -68,7 +69,9 @@ def vjp_of_negative_log_likelihood(
         if wanted[2]:
             loss = -np.take_along_axis(input, np.expand_dims(chosen, 1), 1)[:, 0]
             change = np.where(is_counted, scale * (loss - (y if reduction == "mean" else 0)), 0)
-            d_weight = np.bincount(chosen.reshape(-1), change.reshape(-1), input.shape[1])
+            d_weight = np.bincount(
+                as_places(chosen).reshape(-1), change.reshape(-1), input.shape[1]
+            )
             d_weight = d_weight.astype(weight.dtype)
     return dx, None, d_weight
 

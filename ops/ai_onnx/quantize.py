@@ -19,7 +19,7 @@ from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.quantize import bind_dequantize_linear, bind_quantize_linear
-from onnxwalk.ops.shared import flops, types
+from onnxwalk.ops.shared import flops, products, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import product_shape, product_work, wide_itemsize
 from onnxwalk.ops.shared.numeric import saturating_cast, wide
@@ -350,7 +350,7 @@ def _integer_product(
     shifted_a, shifted_b = a.astype(np.float64), b.astype(np.float64)
     shifted_a -= _per_row("a_zero_point", a_zero_point, a)
     shifted_b -= _per_column("b_zero_point", b_zero_point, b)
-    return np.asarray(shifted_a @ shifted_b)
+    return np.asarray(products.matmul(shifted_a, shifted_b))
 
 
 def _per_row(name: str, value: np.ndarray | None, a: np.ndarray) -> np.ndarray:

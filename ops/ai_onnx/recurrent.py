@@ -26,7 +26,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.recurrent_steps import gru_cell, lstm_cell, rnn_cell
-from onnxwalk.ops.shared import batch
+from onnxwalk.ops.shared import batch, products
 from onnxwalk.ops.shared.recurrence import run_recurrence
 
 #: f and g, and for LSTM h, where a node names none
@@ -83,7 +83,7 @@ def rnn(
 
     def step(way, xw, h):
         (f,) = way.functions
-        v = xw + h @ way.r
+        v = xw + products.matmul(h, way.r)
         return {"h": f(v), "vh": v}
 
     return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
@@ -140,7 +140,7 @@ def lay_out_lstm(
 
     def step(way, xw, h, C):
         f_, g_, h_ = way.functions
-        vi, vo, vf, vc = np.split(xw + rounded(h) @ way.r, 4, axis=1)
+        vi, vo, vf, vc = np.split(xw + products.matmul(rounded(h), way.r), 4, axis=1)
         if way.p is not None:
             Pi, Po, Pf = np.split(way.p, 3)
             vi, vf = vi + Pi * C, vf + Pf * C
@@ -275,9 +275,9 @@ def gru(
         f, g = way.functions
         xz, xr, xh = np.split(xw, 3, axis=1)
         Rz, Rr, Rh = np.split(way.r, 3, axis=1)
-        vz, vr = xz + h @ Rz, xr + h @ Rr
+        vz, vr = xz + products.matmul(h, Rz), xr + products.matmul(h, Rr)
         z, r = f(vz), f(vr)
-        m = h @ Rh + way.rb if linear_before_reset else (r * h) @ Rh
+        m = products.matmul(h, Rh) + way.rb if linear_before_reset else products.matmul(r * h, Rh)
         vn = xh + (r * m if linear_before_reset else m)
         n = g(vn)
         values = {"h": (1 - z) * n + z * h, "z": z, "r": r, "n": n, "m": m}

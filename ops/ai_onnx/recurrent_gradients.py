@@ -23,6 +23,7 @@ from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.recurrent_cells import GruCell, LstmCell, RnnCell, TrainingCell
 from onnxwalk.ops.fast.recurrent_training import bind_back, bind_keeping
+from onnxwalk.ops.shared.products import matmul
 from onnxwalk.ops.shared.recurrence import cost_of_recurrence
 from onnxwalk.ops.shared.recurrence_back import (
     by_length,
@@ -89,7 +90,7 @@ def vjp_of_rnn(
 
         def back(here, dh):
             dv = dh * slope[here]
-            return dv, dv, (dv @ ways[d].r.T,)
+            return dv, dv, (matmul(dv, ways[d].r.T),)
 
         return back
 
@@ -133,7 +134,7 @@ def vjp_of_lstm(
             df = df * to_f[here]
             dc = dC * i[here] * to_c[here]
             dv = np.concatenate([di, do, df, dc], 1)
-            return dv, dv, (dv @ ways[d].r.T, dC * f[here] + Pi * di + Pf * df)
+            return dv, dv, (matmul(dv, ways[d].r.T), dC * f[here] + Pi * di + Pf * df)
 
         return back
 
@@ -184,11 +185,11 @@ def vjp_of_gru(
             dn = dh * (1 - z[here]) * to_n[here]
             if linear_before_reset:
                 dm, dr = dn * r[here], dn * m[here] * to_r[here]
-                through_n = dm @ Rh
+                through_n = matmul(dm, Rh)
             else:
-                dm, d_product = dn, dn @ Rh
+                dm, d_product = dn, matmul(dn, Rh)
                 dr, through_n = d_product * h[here] * to_r[here], d_product * r[here]
-            before = dh * z[here] + dz @ Rz + dr @ Rr + through_n
+            before = dh * z[here] + matmul(dz, Rz) + matmul(dr, Rr) + through_n
             return np.concatenate([dz, dr, dn], 1), np.concatenate([dz, dr, dm], 1), (before,)
 
         return back
@@ -199,7 +200,7 @@ def vjp_of_gru(
     if not linear_before_reset:  # Rh is multiplied by r * h
         size = r.shape[2]
         for dr, reset, way in zip(found.r, resets, found.directions, strict=True):
-            dr[2 * size :] = way.by_state[:, 2 * size :].T @ (reset * way.before[0])
+            dr[2 * size :] = matmul(way.by_state[:, 2 * size :].T, reset * way.before[0])
     return found.x, found.w, found.r, found.b, None, found.initial[0]
 
 

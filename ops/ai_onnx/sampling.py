@@ -14,6 +14,7 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import PER_CALL, fill_cost, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32
@@ -276,7 +277,7 @@ def deform_conv(
     if mask is not None:
         columns *= mask.reshape(parts, 1, *kernel, *windows)
     columns = columns.reshape(batch, group, channels // group * taps, -1)
-    y = w.reshape(group, len(w) // group, -1) @ columns
+    y = products.matmul(w.reshape(group, len(w) // group, -1), columns)
     y = y.reshape(batch, len(w), *windows)
     return y if b is None else y + b.reshape(-1, *[1] * rank)
 
@@ -310,8 +311,8 @@ def vjp_of_deform_conv(
     weighted = columns if amounts is None else columns * amounts
     rows = dy.reshape(len(x), group, len(w) // group, -1)
     flat = weighted.reshape(len(x), group, -1, rows.shape[-1])
-    dw = (rows @ flat.swapaxes(2, 3)).sum(0).reshape(w.shape)
-    d_columns = w.reshape(group, len(w) // group, -1).swapaxes(1, 2) @ rows
+    dw = products.matmul(rows, flat.swapaxes(2, 3)).sum(0).reshape(w.shape)
+    d_columns = products.matmul(w.reshape(group, len(w) // group, -1).swapaxes(1, 2), rows)
     d_columns = d_columns.reshape(columns.shape)
     d_mask = None
     if amounts is not None:

@@ -324,10 +324,10 @@ def cost_of_blocks(input: np.ndarray, **_: Any) -> Cost:
 def expand(input, shape):
     """Broadcast the input and ``shape`` against each other: a read-only view. Spec: Expand-8."""
     sizes = as_ints(shape)
-    try:
-        return np.broadcast_to(input, np.broadcast_shapes(input.shape, sizes))
-    except ValueError:
-        raise ValueError(f"can't expand {input.shape} to {sizes}") from None
+    pairs = zip(reversed(input.shape), reversed(sizes), strict=False)
+    if min(sizes, default=0) < 0 or any(a != b and 1 not in (a, b) for a, b in pairs):
+        raise ValueError(f"can't expand {input.shape} to {sizes}")
+    return np.broadcast_to(input, np.broadcast_shapes(input.shape, sizes))
 
 
 @expand.vjp

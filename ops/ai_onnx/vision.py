@@ -219,6 +219,7 @@ def image_decoder(encoded_stream, *, pixel_format="RGB"):
             image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
             pixels = np.array(image.convert("L" if grayscale else "RGB"))
     except Exception:  # "If it can't decode for any reason … it will return an empty matrix"
+        _check_codec(encoded_stream.tobytes())
         return np.zeros((0, 0, 1 if grayscale else 3), np.uint8)
     if grayscale:
         return pixels[..., None]
@@ -226,7 +227,18 @@ def image_decoder(encoded_stream, *, pixel_format="RGB"):
 
 
 _FORMATS = ["BMP", "JPEG", "JPEG2000", "TIFF", "PNG", "WEBP", "PPM"]
+#: what a file begins with, and what Pillow calls its codec, which it may have been built without
+_CODECS = ((b"\xff\xd8", "jpg"), (b"\0\0\0\x0cjP", "jpg_2000"), (b"RIFF", "webp"))
 _FILTERS = threading.Lock()
+
+
+def _check_codec(data: bytes) -> None:
+    """Raise NotImplementedError if this Pillow can't decode such files at all."""
+    from PIL import features
+
+    for beginning, codec in _CODECS:
+        if data.startswith(beginning) and not features.check(codec):
+            raise NotImplementedError(f"ImageDecoder needs Pillow with {codec}: this one lacks it")
 
 
 @contextlib.contextmanager

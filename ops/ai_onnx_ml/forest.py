@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx_ml.scores import check_same_length
 from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.shared.numeric import distinct
+from onnxwalk.ops.shared.places import as_places
 
 MODES = (
     "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ",
@@ -49,17 +50,17 @@ class Forest:
             )
         flat = np.ascontiguousarray(x).reshape(-1)
         has_nan = bool(np.isnan(flat).any())
-        places = np.repeat(self.roots, n)
+        places = np.repeat(as_places(self.roots), n)
         walking = np.flatnonzero(places >= 0)
         node, offset = places[walking], walking % max(n, 1) * features
         for _ in range(len(self.feature) + 1):
             if not walking.size:
                 return ~places.reshape(len(self.roots), n)
-            value = flat.take(offset + self.feature.take(node))
+            value = flat.take(offset + as_places(self.feature.take(node)))
             true = self.compare(node, value)
             if has_nan:  # also where the comparison is !=, which is true of a nan
                 true = np.where(np.isnan(value), self.tracks_true.take(node), true)
-            node = np.where(true, self.if_true.take(node), self.if_false.take(node))
+            node = as_places(np.where(true, self.if_true.take(node), self.if_false.take(node)))
             places[walking] = node
             going = node >= 0
             walking, node, offset = walking[going], node[going], offset[going]
@@ -249,7 +250,7 @@ class Votes:
         if n_targets < 1 or (target.size and not 0 <= target.min() <= target.max() < n_targets):
             raise ValueError(f"the target of a weight is out of range for {n_targets} targets")
         order = leaf.argsort(kind="stable")
-        count = np.bincount(leaf, minlength=n_leaves)
+        count = np.bincount(as_places(leaf), minlength=n_leaves)
         starts = np.cumsum(count) - count
         rank = np.arange(leaf.size) - starts[leaf[order]]  # among those of the same leaf
         shape = (n_leaves, int(count.max(initial=0)))
@@ -290,6 +291,6 @@ def _aggregate(ufunc: np.ufunc, votes: Votes, leaves: np.ndarray) -> np.ndarray:
     place = np.arange(n)[:, np.newaxis] * columns + votes.target[leaves]  # (trees, N, votes)
     ufunc.at(y, place.reshape(-1), votes.weight[leaves].reshape(-1))
     if ufunc is not np.add:
-        counted = np.bincount(place.reshape(-1), minlength=y.size)
+        counted = np.bincount(as_places(place).reshape(-1), minlength=y.size)
         y[counted == 0] = 0
     return y.reshape(n, columns)[:, :-1]

@@ -20,6 +20,7 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import multiply_adds
 
 
@@ -98,7 +99,9 @@ def vjp_of_linear_classifier(dlabels, dscores, x, *, scores, coefficients, post_
 
 
 def _to_samples(d_scores: np.ndarray, x: np.ndarray, coefficients: Sequence[float]) -> np.ndarray:
-    dx = d_scores @ np.array(coefficients, d_scores.dtype).reshape(d_scores.shape[1], -1)
+    dx = products.matmul(
+        d_scores, np.array(coefficients, d_scores.dtype).reshape(d_scores.shape[1], -1)
+    )
     return dx.reshape(x.shape)
 
 
@@ -109,7 +112,7 @@ def _product(
     features = x.shape[1]
     if features == 0 or w.size % features:
         raise ValueError(f"coefficients ({w.size} values) should be rows of {features} features")
-    y = x @ w.reshape(-1, features).T
+    y = products.matmul(x, w.reshape(-1, features).T)
     if intercepts is not None and len(intercepts):
         if len(intercepts) != y.shape[1]:
             raise ValueError(f"intercepts should have {y.shape[1]} values, got {len(intercepts)}")

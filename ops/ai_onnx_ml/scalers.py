@@ -15,6 +15,7 @@ from onnxwalk.ops.contract.facts import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import reshape_bytes
 from onnxwalk.ops.shared.gradients import add_elements, cost_of_adding
+from onnxwalk.ops.shared.places import as_places
 
 
 @op("Scaler", domain=ML, since=1)
@@ -183,13 +184,13 @@ def array_feature_extractor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         raise ValueError(f"can't extract {y.size} features from x {x.shape}")
     if y.min() < 0 or y.max() >= x.shape[-1]:
         raise ValueError(f"features {y.min()} to {y.max()} are out of range for x {x.shape}")
-    z = x.take(np.ravel(y), axis=-1)
+    z = x.take(as_places(np.ravel(y)), axis=-1)
     return z[np.newaxis] if x.ndim == 1 else z
 
 
 @array_feature_extractor.vjp
 def vjp_of_array_feature_extractor(dz, y, *, x_shape):
-    places = np.arange(size(x_shape)).reshape(x_shape).take(np.ravel(y), axis=-1)
+    places = np.arange(size(x_shape)).reshape(x_shape).take(as_places(np.ravel(y)), axis=-1)
     return add_elements(dz, places, x_shape)
 
 

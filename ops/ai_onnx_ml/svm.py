@@ -21,6 +21,7 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds
 from onnxwalk.ops.shared.numeric import float_power
 
@@ -50,9 +51,11 @@ def svm_regressor(
     (shift,) = _require_count(1, "rho", rho)
     if n_supports > 0:
         vectors = _shape_vectors(support_vectors, n_supports, x)
-        score = _kernel(x, vectors, kernel_type, kernel_params) @ _check_size(w, n_supports)
+        score = products.matmul(
+            _kernel(x, vectors, kernel_type, kernel_params), _check_size(w, n_supports)
+        )
     else:
-        score = x @ _check_size(w, x.shape[1])
+        score = products.matmul(x, _check_size(w, x.shape[1]))
     score = (score + x.dtype.type(shift))[:, np.newaxis]
     if one_class:
         if post_transform != "NONE":
@@ -96,7 +99,9 @@ def svm_classifier(
         shift = _require("rho", rho)
         if len(set(shift)) != 1:  # other libraries use the first for all classes
             raise ValueError(f"rho of a linear SVMClassifier should be one value, got {len(shift)}")
-        scores = x @ _check_size(w, labels.size * x.shape[1]).reshape(labels.size, -1).T
+        scores = products.matmul(
+            x, _check_size(w, labels.size * x.shape[1]).reshape(labels.size, -1).T
+        )
         scores += x.dtype.type(shift[0])
         winner = scores.argmax(axis=1)
         return labels[winner], transform_scores(scores, post_transform).astype(
@@ -140,7 +145,9 @@ def _decisions(
     ends = np.cumsum(counts)
     of = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
     for i, j in pairs:
-        yield kernel[:, of[i]] @ table[j - 1, of[i]] + kernel[:, of[j]] @ table[i, of[j]]
+        yield products.matmul(kernel[:, of[i]], table[j - 1, of[i]]) + products.matmul(
+            kernel[:, of[j]], table[i, of[j]]
+        )
 
 
 def _kernel(x: np.ndarray, vectors: np.ndarray, kind: str, params: Floats) -> np.ndarray:
@@ -149,7 +156,7 @@ def _kernel(x: np.ndarray, vectors: np.ndarray, kind: str, params: Floats) -> np
     LINEAR: x·v. POLY: (gamma·x·v + coef0)^degree. SIGMOID: tanh(gamma·x·v + coef0).
     RBF: exp(-gamma·|x - v|²).
     """
-    product = x @ vectors.T
+    product = products.matmul(x, vectors.T)
     if kind == "LINEAR":
         return product
     gamma, coef0, degree = (x.dtype.type(p) for p in _require_count(3, "kernel_params", params))
@@ -161,7 +168,7 @@ def _kernel(x: np.ndarray, vectors: np.ndarray, kind: str, params: Floats) -> np
         # |x - v|² = |x|² - 2·x·v + |v|², in float64, since much of it cancels
         x, vectors = x.astype(np.float64), vectors.astype(np.float64)
         squares = np.square(x).sum(1)[:, np.newaxis] + np.square(vectors).sum(1)
-        distance = np.maximum(squares - 2 * (x @ vectors.T), 0)
+        distance = np.maximum(squares - 2 * products.matmul(x, vectors.T), 0)
         return np.exp(-float(gamma) * distance).astype(product.dtype)
     raise ValueError(f"kernel_type {kind!r} should be 'LINEAR', 'POLY', 'RBF' or 'SIGMOID'")
 
@@ -189,7 +196,7 @@ def _probabilities(
     p = np.full((n, k), 1 / k)
     unconverged = np.arange(n)  # the samples that have not converged
     for _ in range(max(100, k)):
-        qp = (q[unconverged] @ p[unconverged, :, np.newaxis])[..., 0]
+        qp = products.matmul(q[unconverged], p[unconverged, :, np.newaxis])[..., 0]
         pqp = (p[unconverged] * qp).sum(axis=1)
         going = abs(qp - pqp[:, np.newaxis]).max(axis=1) >= 0.005 / k
         unconverged, qp, pqp = unconverged[going], qp[going], pqp[going]

@@ -33,6 +33,7 @@ from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.attention import attention_binder, multi_head_binder
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
@@ -79,7 +80,7 @@ def attention(
     check_same_dtype(input, weights)
     if input.ndim != 3 or weights.ndim != 2 or input.shape[2] != weights.shape[0]:
         raise ValueError(f"input {input.shape} and weights {weights.shape} are incompatible")
-    projected = wide(input) @ wide(weights)
+    projected = products.matmul(wide(input), wide(weights))
     if bias is not None:
         projected = projected + check_shape("bias", bias, (weights.shape[1],))
     return _self_attention(
@@ -250,7 +251,7 @@ def vjp_of_attention(
     dy, dpresent, input, weights, bias, mask_index, past, attention_bias, *, mask_filter_value,
     num_heads, qkv_hidden_sizes, scale, unidirectional,
 ):  # fmt: skip
-    projected = input @ weights
+    projected = products.matmul(input, weights)
     projected = projected if bias is None else projected + bias
     q, k, v = _query_key_value(projected, num_heads, qkv_hidden_sizes or None, past)
     mask = make_mask(mask_index, q, k, mask_filter_value)
@@ -265,8 +266,8 @@ def vjp_of_attention(
     parts = dq, dk[:, :, seen:], dv[:, :, seen:]
     d_projected = np.concatenate([join_heads(d) for d in parts], axis=-1)
     rows = d_projected.reshape(-1, d_projected.shape[-1])
-    d_weights = input.reshape(-1, input.shape[-1]).T @ rows
-    return d_projected @ weights.T, d_weights, rows.sum(0), None, d_past, d_bias
+    d_weights = products.matmul(input.reshape(-1, input.shape[-1]).T, rows)
+    return products.matmul(d_projected, weights.T), d_weights, rows.sum(0), None, d_past, d_bias
 
 
 @multi_head_attention.vjp

@@ -9,6 +9,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import no_gradient
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import PER_CALL, PER_ITEM, multiply_adds
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
@@ -25,7 +26,7 @@ def c_dist(A, B, *, metric="sqeuclidean"):
     check_same_dtype(A, B)
     if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[1]:
         raise ValueError(f"A {A.shape} and B {B.shape} should be (M, N) and (K, N)")
-    squares = -2 * np.matmul(A, B.T)
+    squares = -2 * products.matmul(A, B.T)
     squares += np.square(A).sum(1)[:, None]
     squares += np.square(B).sum(1)
     np.abs(squares, out=squares)  # what is close to 0 may come out below it
@@ -40,8 +41,8 @@ def vjp_of_c_dist(dy, A, B, *, y, metric):
     """2·(A - B) for squares; for roots that divided by twice the distance, and 0 where it is 0."""
     if metric == "euclidean":
         dy = np.divide(dy, 2 * y, out=np.zeros_like(dy), where=y > 0)
-    da = 2 * (dy.sum(1, keepdims=True) * A - dy @ B)
-    return da, 2 * (dy.sum(0)[:, None] * B - dy.T @ A)
+    da = 2 * (dy.sum(1, keepdims=True) * A - products.matmul(dy, B))
+    return da, 2 * (dy.sum(0)[:, None] * B - products.matmul(dy.T, A))
 
 
 @vjp_of_c_dist.cost

@@ -19,6 +19,7 @@ from onnxwalk.ops.com_microsoft.attention import refuse_unsupported
 from onnxwalk.ops.com_microsoft.nbits import unpack_bits
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import distinct, wide
 
@@ -90,7 +91,7 @@ class _Layer(NamedTuple):
     biases: np.ndarray | None
 
     def apply(self, expert: int, x: np.ndarray) -> np.ndarray:
-        y = x @ self.weights_of(expert).T
+        y = products.matmul(x, self.weights_of(expert).T)
         return y if self.biases is None else y + wide(self.biases[expert])
 
 
@@ -316,7 +317,7 @@ def moe_group_router(
     """
     x = wide(logits).reshape(-1, logits.shape[-1])
     if projection_weight is not None:
-        x = x @ wide(projection_weight).T
+        x = products.matmul(x, wide(projection_weight).T)
     tokens, experts = x.shape
     if expert_bias.shape != (experts,):
         raise ValueError(f"expert_bias {expert_bias.shape} should be ({experts},)")

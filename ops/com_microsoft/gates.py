@@ -13,7 +13,7 @@ from onnxwalk.ops.com_microsoft.attention import refuse_unsupported
 from onnxwalk.ops.contract.cost import Cost, arrays_in
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared import flops, products
 from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import wide
@@ -120,7 +120,7 @@ def hyper_connection_post_mix(streams, block_output, post_mix, stream_mix=None, 
     if stream_mix is not None:
         if stream_mix.shape != (*x.shape[:-1], x.shape[-2]):
             raise ValueError(f"stream_mix {stream_mix.shape} doesn't fit streams {streams.shape}")
-        x = wide(stream_mix).swapaxes(-1, -2) @ x
+        x = products.matmul(wide(stream_mix).swapaxes(-1, -2), x)
     return (x + added).reshape(streams.shape).astype(streams.dtype, copy=False)
 
 
@@ -242,7 +242,7 @@ def vjp_of_hyper_connection_post_mix(
     d_stream_mix = None
     dx = dy
     if stream_mix is not None:
-        dx, d_stream_mix = stream_mix @ dy, x @ dy.swapaxes(-1, -2)
+        dx, d_stream_mix = products.matmul(stream_mix, dy), products.matmul(x, dy.swapaxes(-1, -2))
     return dx.reshape(streams.shape), (dy * mix).sum(-2), d_mix, d_stream_mix
 
 

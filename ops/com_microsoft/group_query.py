@@ -14,6 +14,7 @@ from onnxwalk.ops.com_microsoft.attention import cost_of_heads, refuse_unsupport
 from onnxwalk.ops.com_microsoft.rotary import rotate, through_rotate
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import wide
@@ -107,7 +108,7 @@ def group_query_attention(
         softcap=softcap,
     )  # fmt: skip
     k, v, most = found.k, found.v, found.most
-    y = (found.weights @ v[:, :, :most]).reshape(found.q.shape)
+    y = products.matmul(found.weights, v[:, :, :most]).reshape(found.q.shape)
     y = join_heads(y)
     cache = query.dtype if past_key is None else past_key.dtype
     return tuple(x.astype(t, copy=False) for x, t in ((y, query.dtype), (k, cache), (v, cache)))
@@ -198,7 +199,7 @@ def _weigh(
 
     # the queries of the heads that share a key are the rows of one product
     grouped = q.reshape(batch, kv_num_heads, -1, size)
-    scores = grouped @ k[:, :, :most].swapaxes(-1, -2)
+    scores = products.matmul(grouped, k[:, :, :most].swapaxes(-1, -2))
     scores = scores.reshape(batch, num_heads, length, most)
     scores *= np.float32(scale or 1 / math.sqrt(size))
     capped = None
@@ -243,8 +244,8 @@ def vjp_of_group_query_attention(
     dy = np.zeros(by_group, query.dtype) if dy is None else split_heads(dy, num_heads)
     dy = dy.reshape(by_group)
     dk, dv = np.zeros_like(found.k), np.zeros_like(found.v)
-    dv[:, :, :most] = weights.swapaxes(-1, -2) @ dy
-    d_weights = dy @ found.v[:, :, :most].swapaxes(-1, -2)
+    dv[:, :, :most] = products.matmul(weights.swapaxes(-1, -2), dy)
+    d_weights = products.matmul(dy, found.v[:, :, :most].swapaxes(-1, -2))
     mean = (d_weights * weights).sum(-1, keepdims=True)
     ds = (weights * (d_weights - mean)).reshape(by_head) * found.visible
     of_sink = (1 - weights.sum(-1, keepdims=True)) * -mean
@@ -258,8 +259,8 @@ def vjp_of_group_query_attention(
     if found.capped is not None:
         ds = ds * (1 - np.square(found.capped))
     ds = (ds * np.float32(scale or 1 / math.sqrt(size))).reshape(weights.shape)
-    dq = (ds @ found.k[:, :, :most]).reshape(found.q.shape)
-    dk[:, :, :most] = ds.swapaxes(-1, -2) @ found.q.reshape(by_group)
+    dq = products.matmul(ds, found.k[:, :, :most]).reshape(found.q.shape)
+    dk[:, :, :most] = products.matmul(ds.swapaxes(-1, -2), found.q.reshape(by_group))
     dk = dk if dpresent_key is None else dk + dpresent_key
     dv = dv if dpresent_value is None else dv + dpresent_value
     (d_past_key, dk), (d_past_value, dv) = (

@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.ai_onnx.softmax import softmax, vjp_of_softmax
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
@@ -92,7 +93,7 @@ def attend(
     """
     if not q.shape[-1]:
         raise ValueError(f"heads of queries {q.shape} have no features")
-    scores = q @ k.swapaxes(-1, -2)
+    scores = products.matmul(q, k.swapaxes(-1, -2))
     scores *= np.float32(scale or 1 / math.sqrt(q.shape[-1]))  # a scale of 0 means none
     for name, added in (("attention_bias", bias), ("mask", mask)):
         if added is not None:
@@ -101,7 +102,7 @@ def attend(
             scores += added
     if causal_after is not None:
         scores[..., ~_visible(q, k, causal_after)] = np.finfo(scores.dtype).min
-    y = softmax(scores) @ v
+    y = products.matmul(softmax(scores), v)
     return join_heads(y), scores
 
 
@@ -130,15 +131,15 @@ def through_attend(
     dy = (
         np.zeros((*q.shape[:3], v.shape[3]), v.dtype) if dy is None else split_heads(dy, q.shape[1])
     )
-    dv = weights.swapaxes(-1, -2) @ dy
-    ds = vjp_of_softmax(dy @ v.swapaxes(-1, -2), y=weights, axis=-1)
+    dv = products.matmul(weights.swapaxes(-1, -2), dy)
+    ds = vjp_of_softmax(products.matmul(dy, v.swapaxes(-1, -2)), y=weights, axis=-1)
     if d_scores is not None:
         ds = ds + d_scores
     if causal_after is not None:
         ds = ds * _visible(q, k, causal_after)
     d_bias = None if bias is None else reduce_to(ds, bias.shape)
     ds = ds * np.float32(scale or 1 / math.sqrt(q.shape[-1]))
-    return ds @ k, ds.swapaxes(-1, -2) @ q, dv, d_bias
+    return products.matmul(ds, k), products.matmul(ds.swapaxes(-1, -2), q), dv, d_bias
 
 
 def make_mask(

@@ -12,7 +12,7 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
-from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared import batch, flops, products
 from onnxwalk.ops.shared.cost import (
     PER_ITEM,
     multiply_adds,
@@ -285,7 +285,7 @@ def inverse(x):
 def vjp_of_inverse(dy, *, y):
     """-X⁻ᵀ·dY·X⁻ᵀ"""
     turned = y.swapaxes(-1, -2)
-    return -(turned @ dy @ turned)
+    return -products.matmul(products.matmul(turned, dy), turned)
 
 
 @vjp_of_inverse.cost

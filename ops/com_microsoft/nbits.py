@@ -20,10 +20,12 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.nbits import product_binder, unpack_nibbles
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import line_count, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.gradients import add_rows
 from onnxwalk.ops.shared.numeric import wide
+from onnxwalk.ops.shared.places import as_places
 
 #: weights that are unpacked at a time: they fit the second-level cache
 _AT_ONCE = 1 << 17
@@ -60,7 +62,7 @@ def prepare_matmul_nbits(
         y = np.empty((*A.shape[:-1], N), x.dtype)
         for start in range(0, N, step):
             stop = min(start + step, N)
-            y[..., start:stop] = x @ unpack(start, stop).T
+            y[..., start:stop] = products.matmul(x, unpack(start, stop).T)
         return (y if bias is None else y + wide(bias)).astype(A.dtype, copy=False)
 
     wide_bias = None if bias is None else wide(bias)
@@ -98,13 +100,15 @@ def vjp_of_matmul_nbits(
     if wanted[0]:
         unpack, step = _unpacker(B, scales, *layout), rows_at_once(K)
         parts = range(0, N, step)
-        products = (rows[:, n : n + step] @ unpack(n, min(n + step, N)) for n in parts)
-        da = sum(products, np.zeros((len(rows), K), rows.dtype))
+        found_parts = (
+            products.matmul(rows[:, n : n + step], unpack(n, min(n + step, N))) for n in parts
+        )
+        da = sum(found_parts, np.zeros((len(rows), K), rows.dtype))
         found[0] = da.reshape(*dy.shape[:-1], K)
     if not scales.size:  # no weights
         found[2] = np.zeros_like(scales)
     elif wanted[2] or wanted[3]:
-        dw = rows.T @ A.reshape(-1, K)
+        dw = products.matmul(rows.T, A.reshape(-1, K))
         steps = _unpacker(B, np.ones_like(scales), *layout)(0, N)
         block_of = np.arange(K) // block_size if g_idx is None else g_idx
         count = -(-K // block_size)
@@ -218,7 +222,7 @@ def prepare_matmul_bnb4(B, absmax, *, K, N, block_size, quant_type, training_mod
     def apply(A):
         if A.ndim == 0 or A.shape[-1] != K:
             raise ValueError(f"A {A.shape} should be (…, {K})")
-        return (wide(A) @ weights).astype(A.dtype, copy=False)
+        return products.matmul(wide(A), weights).astype(A.dtype, copy=False)
 
     return apply
 
@@ -268,10 +272,10 @@ def vjp_of_matmul_bnb4(dy, A, B, absmax, *, K, N, block_size, quant_type, wanted
     weights = (numbers * absmax.reshape(-1)[np.arange(N * K) // block_size]).reshape(N, K)
     d_absmax = None
     if wanted[2]:
-        dw = dy.reshape(-1, N).T @ A.reshape(-1, K)
-        products = dw.reshape(-1) * numbers
-        d_absmax = np.add.reduceat(products, np.arange(0, N * K, block_size)).reshape(absmax.shape)
-    return dy @ weights, None, d_absmax
+        dw = products.matmul(dy.reshape(-1, N).T, A.reshape(-1, K))
+        d_numbers = dw.reshape(-1) * numbers
+        d_absmax = np.add.reduceat(d_numbers, np.arange(0, N * K, block_size)).reshape(absmax.shape)
+    return products.matmul(dy, weights), None, d_absmax
 
 
 vjp_of_matmul_bnb4.only_read_for(A="absmax")
@@ -338,7 +342,7 @@ def gather_block_quantized(
     if indices.size and not size:
         raise ValueError(f"data {data.shape} is empty along gather_axis {gather}")
     inside = (indices >= -size) & (indices < size)
-    rows = np.where(inside, indices, 0)
+    rows = as_places(np.where(inside, indices, 0))
     if gather == quantized:
         steps, scale, zero = data, scales, zero_points  # blocks first, rows after
     else:

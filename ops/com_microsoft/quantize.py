@@ -14,6 +14,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import product_shape
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
@@ -71,7 +72,7 @@ def matmul_integer16(A, B):
     Source: com.microsoft.MatMulInteger16-1, ONNX Runtime 1.32.
     """
     unsigned = A.dtype.kind == "u" and B.dtype.kind == "u"
-    return np.matmul(A.astype(np.int64), B.astype(np.int64)).astype(
+    return products.matmul(A.astype(np.int64), B.astype(np.int64)).astype(
         np.uint32 if unsigned else np.int32
     )
 

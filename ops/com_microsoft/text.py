@@ -12,6 +12,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import (
     PER_ITEM,
     PER_STRING,
@@ -194,7 +195,9 @@ def word_conv_embedding(
     )  # (words, …, D, width)
     places = windows.shape[1]
     columns = windows.swapaxes(2, 3).reshape(-1, width * features)
-    y = np.tanh(columns @ W.reshape(filters, -1).T + B).reshape(len(Sequence), places, filters)
+    y = np.tanh(products.matmul(columns, W.reshape(filters, -1).T) + B).reshape(
+        len(Sequence), places, filters
+    )
     inside = np.arange(places) < (np.maximum(lengths, width) - width + 1)[:, None]
     largest = np.where(inside[..., None], y, y.dtype.type(-1e12)).max(1)
     return np.where(lengths[:, None] > 0, largest, y.dtype.type(0))

@@ -12,6 +12,7 @@ from onnxwalk.ops.contract.space import Bind, Space
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.fast.softmax import softmax_into
+from onnxwalk.ops.shared.products import bind_product
 
 #: scores that are computed at a time, of some heads of a sequence: they stay in the cache
 _AT_ONCE = 1 << 17
@@ -57,7 +58,7 @@ def attention_binder(write_mask: WriteMask, masked: float) -> Bind:
             return None
         projected = space.scratch((*x.shape[:2], columns), x.dtype)
         rows = projected.reshape(-1, columns)
-        space.call(np.matmul, x.reshape(-1, depth), weights, rows)
+        bind_product(space, x.reshape(-1, depth), weights, rows)
         if bias is not None:
             space.call(np.add, rows, bias, rows)
         q, k, v = np.split(projected, np.cumsum(sizes)[:-1], axis=-1)
@@ -169,13 +170,13 @@ def _attend(
         for start, stop in split_range(heads, _AT_ONCE // (queries * keys)):
             part = i, slice(start, stop)
             scores = space.scratch((stop - start, queries, keys), q.dtype)
-            space.call(np.matmul, q[part], k[part].swapaxes(1, 2), scores)
+            bind_product(space, q[part], k[part].swapaxes(1, 2), scores)
             for numbers in added:
                 space.call(np.add, scores, numbers[part], scores)
             if hidden is not None:
                 space.call(_fill_where, scores, lowest, hidden)
             softmax_into(space, scores, scores, 2)
-            space.call(np.matmul, scores, v[part], joined[part])
+            bind_product(space, scores, v[part], joined[part])
             space.free_scratch(scores)
     return y
 

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.shared.products import c_einsum
+
 try:  # the ufunc behind np.clip: a third of its time for small arrays, and faster than np.maximum
     from numpy._core.umath import clip  # type: ignore[attr-defined]
 except ImportError:
     clip = np.clip  # type: ignore[assignment]
-
-try:  # np.einsum without its search for a contraction order
-    from numpy._core.multiarray import c_einsum
-except ImportError:
-    c_einsum = np.einsum  # type: ignore[assignment]
 
 try:
     from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]

@@ -20,6 +20,7 @@ from onnxwalk.ops.fast import winograd
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import einsum_into
 from onnxwalk.ops.fast.epilogue import Epilogue
+from onnxwalk.ops.shared.products import bind_product, lay_out
 from onnxwalk.ops.shared.windows import Axis, is_pointwise, window_view
 
 #: bytes of a block of columns or results: fits the second-level cache
@@ -109,8 +110,8 @@ def _bind_1d(space, x, weights, axes, epilogue, residual) -> np.ndarray | None:
 def _by_row(w: np.ndarray, group: int) -> np.ndarray:
     """(M, C, H, W) as (H * W * C, M)"""
     if w.shape[2:] == (1, 1):
-        return w.reshape(w.shape[:2]).T  # BLAS needs no copy
-    return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, w.shape[0])
+        return lay_out(w.reshape(w.shape[:2]).T)  # BLAS needs no copy
+    return lay_out(np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, w.shape[0]))
 
 
 def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
@@ -146,7 +147,7 @@ def _product(space, rows, w, y, index, epilogue, residual, *, width=0, with_bias
         block = space.scratch(shape, into.dtype)
     elif not has_dense_rows(into):
         block = space.scratch(into.shape, into.dtype)
-    space.call(np.matmul, rows, w, block.reshape(-1, block.shape[-1]))
+    bind_product(space, rows, w, block.reshape(-1, block.shape[-1]))
     rest = None if residual is None else residual[index]
     epilogue.apply(space, block, into, rest, with_bias=with_bias)
     if block is not into:
@@ -177,7 +178,7 @@ def bind_columns(space, x, weights, axes, epilogue, y, residual) -> None:
 def _by_group(w: np.ndarray, group: int) -> np.ndarray:
     """(M, C / g, H, W) as (g, H * W * C / g, M / g)"""
     parts = w.reshape(group, w.shape[0] // group, *w.shape[1:]).transpose(0, 3, 4, 2, 1)
-    return np.ascontiguousarray(parts).reshape(group, -1, parts.shape[-1])
+    return lay_out(np.ascontiguousarray(parts).reshape(group, -1, parts.shape[-1]))
 
 
 def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
@@ -199,7 +200,7 @@ def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
             space.call(np.copyto, gathered.reshape(source.shape), source)
             block = product[:pixels]
             matrix = gathered.reshape(group, pixels, depth)
-            space.call(np.matmul, matrix, w, block.transpose(1, 0, 2))
+            bind_product(space, matrix, w, block.transpose(1, 0, 2))
             into = y[sample, top:bottom]
             rest = None if residual is None else residual[sample, top:bottom]
             epilogue.apply(space, block.reshape(into.shape), into, rest)
@@ -239,7 +240,7 @@ def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
             part = planes[sample, number * taps[0] : (number + 1) * taps[0]]
             runs = as_strided(part, (*taps, length), strides, writeable=False)
             space.call(np.copyto, gathered.reshape(runs.shape), runs)
-            space.call(np.matmul, w[number], gathered, by_group[number])
+            bind_product(space, w[number], gathered, by_group[number])
         into = y[sample]
         block = into if has_dense_rows(into) else space.scratch(into.shape, into.dtype)
         space.call(np.copyto, block, channels_last)

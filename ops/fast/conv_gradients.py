@@ -19,6 +19,7 @@ from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast import winograd_training
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.conv import has_dense_rows, pad_channels_last, pad_planes, to_channels_last
+from onnxwalk.ops.shared.products import bind_product
 from onnxwalk.ops.shared.windows import Axis, window_view
 
 #: bytes of a block of columns, and of columns of few channels
@@ -98,7 +99,7 @@ def _bind_weights_gradient(
     for number, (index, columns) in enumerate(_columns(space, x, axes)):
         rows = d_rows[index].reshape(-1, outputs)
         # the other way round, dyᵀ·columns, BLAS takes twice as long for few channels
-        space.call(np.matmul, columns.T, rows, part if number else total)
+        bind_product(space, columns.T, rows, part if number else total)
         if number:
             space.call(np.add, total, part, total)
     dw = space.array((outputs, channels, *kernel), x.dtype)
@@ -111,7 +112,7 @@ def bind_bias_gradient(space: Space, dy: np.ndarray) -> np.ndarray:
     """The sums over samples and places, as products with ones: in blocks, which round less."""
     rows = _pixels(space, dy).reshape(-1, dy.shape[1])
     db = space.array(rows.shape[1:], dy.dtype)
-    space.call(np.matmul, np.ones(len(rows), dy.dtype), rows, db)
+    bind_product(space, np.ones(len(rows), dy.dtype), rows, db)
     return db
 
 
@@ -135,7 +136,7 @@ def _convolve(
     for index, columns in _columns(space, x, axes):
         into = y_rows[index]
         block = into if has_dense_rows(into) else space.scratch(into.shape, x.dtype)
-        space.call(np.matmul, columns, matrix, block.reshape(-1, outputs))
+        bind_product(space, columns, matrix, block.reshape(-1, outputs))
         if bias is not None:
             long = (-1, len(repeated))
             rows = block.reshape(long)

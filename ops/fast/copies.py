@@ -11,6 +11,7 @@ from onnxwalk.ops.contract.dtypes import element_type, is_plain, is_short_float,
 from onnxwalk.ops.contract.space import Bind, Space, memory_order
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.gradients import add_rows
+from onnxwalk.ops.shared.places import as_places
 
 
 def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
@@ -149,7 +150,7 @@ def _gather(data: np.ndarray, indices: np.ndarray, axis: int, y: np.ndarray) -> 
     size = data.shape[axis]
     if indices.min() < -size or indices.max() >= size:
         raise IndexError("index out of range")  # the plain operator says which one
-    np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
+    np.take(data, as_places(indices), axis, y, "wrap")  # "raise" would copy the result
 
 
 def bind_vjp_of_gather(
@@ -206,7 +207,7 @@ def rows_of(space: Space, tables: list[np.ndarray], indices: np.ndarray) -> list
 def _look_up(tables: list[np.ndarray], indices: np.ndarray, found: list[np.ndarray]) -> None:
     if indices.min() < 0 or indices.max() >= len(tables[0]):
         raise IndexError("index out of range")  # the plain operator says which one
-    flat = indices.reshape(-1)
+    flat = as_places(indices).reshape(-1)
     for table, rows in zip(tables, found, strict=True):
         table.take(flat, 0, rows, "wrap")  # "raise" would copy the result
 
@@ -234,4 +235,4 @@ def _gather_rows(
 ) -> None:
     if numbers.min() < -size or numbers.max() >= size:
         raise IndexError("index out of range")
-    np.take(rows, numbers % size + first, 0, y, "clip")
+    np.take(rows, as_places(numbers % size + first), 0, y, "clip")

@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.ops.contract.space import Space, memory_order
 from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.shared.gradients import reduce_to
+from onnxwalk.ops.shared.products import bind_product
 
 _PLAIN = (np.float32, np.float64)
 
@@ -49,7 +50,7 @@ def bind_reduce_to(space: Space, dy: np.ndarray, shape: tuple[int, ...]) -> np.n
     if shape == dy.shape[dy.ndim - len(shape) :] and dy.flags.c_contiguous and count:
         rows = dy.reshape(-1, count)
         result = space.array(shape, dy.dtype)
-        space.call(np.matmul, np.ones(len(rows), dy.dtype), rows, result.reshape(-1))
+        bind_product(space, np.ones(len(rows), dy.dtype), rows, result.reshape(-1))
         return result
     return bind_by_calls(reduce_to, space, shape, dy, shape)
 
@@ -74,11 +75,11 @@ def bind_matmul_gradient(
     if wanted[0]:
         assert b is not None
         da = space.array(a_shape, dy.dtype)
-        space.call(np.matmul, rows, b.T, da.reshape(-1, a_shape[-1]))
+        bind_product(space, rows, b.T, da.reshape(-1, a_shape[-1]))
     if wanted[1]:
         assert a is not None
         db = space.array(b_shape, dy.dtype)
-        space.call(np.matmul, a.reshape(-1, a_shape[-1]).T, rows, db)
+        bind_product(space, a.reshape(-1, a_shape[-1]).T, rows, db)
     return da, db
 
 
@@ -118,7 +119,7 @@ def bind_gemm_gradient(
 
 def _product(space: Space, a: np.ndarray, b: np.ndarray, alpha: float) -> np.ndarray:
     y = space.array((len(a), b.shape[1]), a.dtype)
-    space.call(np.matmul, a, b, y)
+    bind_product(space, a, b, y)
     if alpha != 1:
         space.call(np.multiply, y, scalar(alpha, y.dtype), y)
     return y

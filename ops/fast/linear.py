@@ -6,6 +6,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.calls import scalar
+from onnxwalk.ops.shared.products import bind_product, lay_out
 
 
 def bind_matmul(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
@@ -17,9 +18,9 @@ def bind_matmul(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None
     y = space.array(shape, a.dtype)
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
         # One product with the matrix instead of one for each of the leading axes.
-        space.call(np.matmul, a.reshape(-1, a.shape[-1]), b, y.reshape(-1, b.shape[-1]))
+        bind_product(space, a.reshape(-1, a.shape[-1]), b, y.reshape(-1, b.shape[-1]))
     else:
-        space.call(np.matmul, a, b, y)
+        bind_product(space, a, b, y)
     return y
 
 
@@ -38,6 +39,7 @@ def bind_gemm(
         return None
     if any(x is not None and x.dtype != a.dtype for x in (b, c)):
         return None
+    is_constant = space.is_constant(b)
     a, b = a.T if transA else a, b.T if transB else b
     shape = (a.shape[0], b.shape[1])
     if a.shape[1] != b.shape[0]:
@@ -45,7 +47,7 @@ def bind_gemm(
     if c is not None and np.broadcast_shapes(shape, c.shape) != shape:
         return None
     y = space.array(shape, a.dtype)
-    space.call(np.matmul, a, b, y)
+    bind_product(space, a, lay_out(b) if is_constant else b, y)
     if alpha != 1:
         space.call(np.multiply, y, scalar(alpha, y.dtype), y)
     if c is None or beta == 0:

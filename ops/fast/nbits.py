@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from onnxwalk.ops.contract.space import Bind, Space
+from onnxwalk.ops.shared import products
+from onnxwalk.ops.shared.products import bind_product
 
 
 def unpack_nibbles(rows: np.ndarray) -> np.ndarray:
@@ -44,7 +46,7 @@ def product_binder(
         y = space.array((*A.shape[:-1], columns), A.dtype)
         x, result = A.reshape(-1, depth), y.reshape(-1, columns)
         if kept:
-            space.call(np.matmul, x, kept[0], result)
+            bind_product(space, x, kept[0], result)
         else:
             for start in range(0, columns, step):
                 stop = min(start + step, columns)
@@ -69,4 +71,4 @@ def _may_use(space: Space, nbytes: int) -> bool:
 def _multiply_packed(
     x: np.ndarray, unpack: Callable[..., np.ndarray], start: int, stop: int, y: np.ndarray
 ) -> None:
-    np.matmul(x, unpack(start, stop).T, y)
+    products.matmul(x, unpack(start, stop).T, y)

@@ -20,6 +20,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.space import Bind, Space
 from onnxwalk.ops.fast.recurrent_steps import Cell, SingleSequence, Step
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.numeric import distinct
 
 #: bytes of gates to project at once: they should still be in the cache when the steps use them
@@ -54,7 +55,7 @@ class DenseInputs:
             first, last = sorted((int(times[0]), int(times[-1])))
             inputs = self._x[first : last + 1, 0]
             gates = block.reshape(len(times), -1)
-            np.matmul(inputs if first == times[0] else inputs[::-1], self._cell.w_x[0], gates)
+            products.matmul(inputs if first == times[0] else inputs[::-1], self._cell.w_x[0], gates)
             np.add(gates, self._cell.bias[0], gates)
             return
         for d, (times, sequences, rows) in enumerate(sources):
@@ -64,7 +65,7 @@ class DenseInputs:
                 np.take(flat, times * self.batch + sequences, 0, inputs, "clip")
             else:
                 inputs[...] = self._x[times, sequences]
-            np.matmul(inputs, self._cell.w_x[d], gates)
+            products.matmul(inputs, self._cell.w_x[d], gates)
             np.add(gates, self._cell.bias[d], gates)
             block[rows] = gates.reshape(*rows.shape, block.shape[-1])
 
@@ -110,9 +111,9 @@ class ProjectedEmbedding:
                 (min(max(2 * stop, 256), len(self._place)), *rows.shape[1:]), rows.dtype
             )
             rows[:start] = self.rows[:start]
-        source = self._embedding[missing, None]
+        source = self._embedding[missing]
         for d, (weights, bias) in enumerate(zip(self._cell.w_x, self._cell.bias, strict=True)):
-            np.add((source @ weights)[:, 0], bias, rows[start:stop, d])
+            np.add(products.rows_apart(source, weights), bias, rows[start:stop, d])
         # Other threads read the places without the lock: set them last.
         self.rows, self._count = rows, stop
         self._place[missing] = np.arange(start, stop)
@@ -324,9 +325,29 @@ class SequenceLoop:
             def plain_product(h: np.ndarray, chosen: slice) -> Callable[[], Any]:
                 if directions == n == 1:  # the fastest call
                     wide = np.concatenate(list(w_h[chosen, 0]), -1)
-                    return functools.partial(h.dot, wide, places[chosen].reshape(-1))
-                rows = h.reshape(1, n, directions, hidden).transpose(0, 2, 1, 3)
-                return functools.partial(np.matmul, rows, w_h[chosen], places[chosen])
+                    return functools.partial(
+                        products.times(wide)(h), wide, places[chosen].reshape(-1)
+                    )
+                if not products.is_faster_joined(directions, n, hidden, len(w_h[chosen])):
+                    rows = h.reshape(1, n, directions, hidden).transpose(0, 2, 1, 3)
+                    return functools.partial(np.matmul, rows, w_h[chosen], places[chosen])
+                return product_by_direction(h, chosen)
+
+            def product_by_direction(h: np.ndarray, chosen: slice) -> Callable[[], Any]:
+                rows, into = h.reshape(n, directions, hidden), places[chosen]
+                of_all = np.empty((directions, n, len(into), hidden), h.dtype)
+                calls = []
+                for d, result in enumerate(of_all):
+                    wide = np.concatenate(list(w_h[chosen, d]), -1)
+                    calls.append(products.product(rows[:, d], wide, result.reshape(n, -1)))
+                by_gate = of_all.transpose(2, 0, 1, 3)
+
+                def multiply() -> None:
+                    for call in calls:
+                        call()
+                    np.copyto(into, by_gate)
+
+                return multiply
 
             states = [state[:n].reshape(-1) for state in self._states]
             options = {"exact": True} if exact else {}

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnxwalk.ops.fast.recurrent_steps import sigmoid_of_halved
+from onnxwalk.ops.shared.products import matmul
 
 
 class TrainingCell:
@@ -121,7 +122,7 @@ class RnnCell(TrainingCell):
         self._relu = relu
 
     def forward(self, before, after, gates, recurrent, spare, products, r, b_apart):  # type: ignore[no-untyped-def]
-        np.matmul(before[0], r, recurrent)
+        matmul(before[0], r, recurrent)
         np.add(gates, recurrent, gates)
         if self._relu:
             np.maximum(gates, 0, out=gates)
@@ -140,7 +141,7 @@ class RnnCell(TrainingCell):
         if dy is not None:
             np.add(dh, dy, dh)
         np.multiply(dh, factors, dv)
-        np.matmul(dv_rows, r, dh)
+        matmul(dv_rows, r, dh)
 
 
 class LstmCell(TrainingCell):
@@ -159,7 +160,7 @@ class LstmCell(TrainingCell):
 
     def forward(self, before, after, gates, recurrent, spare, products, r, b_apart):  # type: ignore[no-untyped-def]
         (h, C), (h_after, C_after) = before, after
-        np.matmul(h, r, recurrent)
+        matmul(h, r, recurrent)
         np.add(gates, recurrent, gates)
         o, i, f, c = gates
         sigmoid_of_halved(gates[:3], gates, c)()
@@ -196,7 +197,7 @@ class LstmCell(TrainingCell):
         np.multiply(dh, factors[0], dv[0])
         np.multiply(dC, factors[1:4], dv[1:])
         np.multiply(dC, gates[2], dC)
-        np.matmul(dv_rows, r, dh)
+        matmul(dv_rows, r, dh)
 
 
 class GruCell(TrainingCell):
@@ -232,7 +233,7 @@ class GruCell(TrainingCell):
     def forward(self, before, after, gates, recurrent, spare, products, r, b_apart):  # type: ignore[no-untyped-def]
         (h,), (h_after,) = before, after
         z, reset, n = gates
-        np.matmul(h, r, recurrent)
+        matmul(h, r, recurrent)
         np.add(recurrent[2], b_apart, products)
         np.add(gates[:2], recurrent[:2], gates[:2])
         sigmoid_of_halved(gates[:2])()
@@ -264,5 +265,5 @@ class GruCell(TrainingCell):
             np.add(dh, dy, dh)
         np.multiply(dh, factors, dv)
         np.multiply(dh, gates[0], spare)
-        np.matmul(dv_rows, r, dh)
+        matmul(dv_rows, r, dh)
         np.add(dh, spare, dh)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from onnxwalk.ops.fast.calls import clip, scalar
+from onnxwalk.ops.shared.products import times
 
 #: scratch(shape, dtype): memory that nothing else uses during a run
 Scratch: TypeAlias = Callable[[tuple[int, ...], np.dtype], np.ndarray]
@@ -52,7 +53,8 @@ def single_rnn(
     (h,) = states
     weights, gates = w_h[0, 0], np.empty_like(h)
     rows = scratch((steps + 1, h.size), h.dtype)
-    places = [(row.dot, after) for row, after in itertools.pairwise(rows)]
+    of_row = times(weights)
+    places = [(of_row(row), after) for row, after in itertools.pairwise(rows)]
     add, activate = np.add, rnn_activation(relu, h.dtype)
 
     def run(projections: Sequence[np.ndarray], first: int) -> None:
@@ -91,8 +93,9 @@ def single_lstm(
         return flat[size:], now[4], flat[: 2 * size], flat[2 * size : 4 * size], now[:4], then[0]
 
     parts = [of_turn(*turns), of_turn(*turns[::-1])]
+    of_row = times(weights)
     places = [
-        (row.dot, after, *part)
+        (of_row(row), after, *part)
         for (row, after), part in zip(
             itertools.pairwise(rows), itertools.cycle(parts), strict=False
         )
@@ -144,9 +147,10 @@ def single_gru(
     m, x = gates[2 * size : 3 * size], gates[3 * size :]
     front = 16  # elements, so that h is aligned
     lines = scratch((steps + 1, front + 3 * size), h.dtype)
+    of_row = times(weights)
     rows = lines[:, front:].reshape(steps + 1, 3, size)  # h, n, z·(h - n) of each step
     places = [
-        (line[front - (b_n is not None) : front + size].dot, *row, row, after[0])
+        (of_row(line[front - (b_n is not None) : front + size]), *row, row, after[0])
         for line, (row, after) in zip(lines, itertools.pairwise(rows), strict=False)
     ]
     third = _halves(3, h.dtype)

@@ -21,6 +21,7 @@ import numpy as np
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.recurrent_cells import TrainingCell
+from onnxwalk.ops.shared import products
 
 #: bytes of one gate for which the factors are computed at once
 _BLOCK = 1 << 17
@@ -173,7 +174,7 @@ class Forward:
             else:
                 np.take(flat, schedule.places(d, *distances), 0, inputs, "clip")
             gates = self.gates[:, d, :rows]
-            np.matmul(inputs, self._w[:, d], gates)
+            products.matmul(inputs, self._w[:, d], gates)
             np.add(gates, self._b[:, d], gates)
 
     def _make_steps(self) -> Any:
@@ -378,7 +379,7 @@ class Back:
                     places = schedule.places(d, *distances)
                     self._products_into(by_input, flat, places, self.dw[d], cell.input_gates)
             if self.db is not None:
-                np.matmul(self._ones[:rows], dv, self._row)
+                products.matmul(self._ones[:rows], dv, self._row)
                 halves = self.db[d].reshape(2, len(cell.gates), hidden)
                 sums = self._row.reshape(cell.columns, hidden)
                 for half, first, order in (
@@ -395,7 +396,7 @@ class Back:
     ) -> None:
         """dv' values (gates * H, …), with the gates brought into the order of the operator."""
         product = self._product[: result.size].reshape(result.shape)
-        np.matmul(dv.T, values, product)
+        products.matmul(dv.T, values, product)
         self._reorder(product, result, order)
 
     def _products_into(
@@ -414,7 +415,7 @@ class Back:
         for first, last in self._blocks_of(len(dv)):
             some = self._some[: last - first]
             np.take(values, places[first:last], 0, some, "clip")
-            np.matmul(dv[first:last].T, some, part)
+            products.matmul(dv[first:last].T, some, part)
             np.add(product, part, product)
         self._reorder(product, result, order)
 
@@ -435,7 +436,7 @@ class Back:
         places = schedule.places(d, flat.per_time, flat.per_sequence)
         for first, last in self._blocks_of(schedule.rows):
             here, some = places[first:last], self._some[: last - first]
-            np.matmul(by_input[first:last], self._w_rows[d], some)
+            products.matmul(by_input[first:last], self._w_rows[d], some)
             if d:
                 others = self._more[: last - first]
                 np.take(flat.rows, here, 0, others, "clip")

@@ -12,6 +12,7 @@ from onnxwalk.ops.contract.dtypes import is_plain
 from onnxwalk.ops.contract.space import Bind, Space
 from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.products import bind_product
 from onnxwalk.ops.shared.values import as_ints
 
 #: elements along an axis up to which a call for each takes less time than NumPy's reduction, whose
@@ -91,7 +92,7 @@ def _mean_of_lines(space: Space, data: np.ndarray, keepdims: bool) -> np.ndarray
     length = data.shape[-1]
     y = space.array((*data.shape[:-1], 1), data.dtype)
     ones = np.ones((length, 1), data.dtype)
-    space.call(np.matmul, data.reshape(-1, length), ones, y.reshape(-1, 1))
+    bind_product(space, data.reshape(-1, length), ones, y.reshape(-1, 1))
     space.call(np.divide, y, scalar(length, y.dtype), y)
     return y if keepdims else y.reshape(data.shape[:-1])
 
@@ -141,7 +142,7 @@ def mean_over_places(space: Space, x: np.ndarray, y: np.ndarray) -> None:
         rows = space.scratch(rows.shape, x.dtype)
         space.call(np.copyto, rows.reshape(x.shape), x)
     if rows.shape[2] % _VECTOR == 0:
-        space.call(np.matmul, np.ones((1, count), x.dtype), rows, y[:, None])
+        bind_product(space, np.ones((1, count), x.dtype), rows, y[:, None])
         space.call(np.divide, y, scalar(count, y.dtype), y)
         return
     while rows.shape[1] > 8:

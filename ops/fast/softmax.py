@@ -9,6 +9,7 @@ import numpy as np
 from onnxwalk.ops.contract.space import Space, memory_order
 from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.products import bind_product
 
 #: elements of a block of rows: fits the cache
 _BLOCK = 1 << 16
@@ -52,7 +53,7 @@ def softmax_into(space: Space, x: np.ndarray, y: np.ndarray, axis: int) -> None:
         terms = space.scratch(into.shape, x.dtype) if y is x else into
         sums = space.scratch((2, len(into), 1), x.dtype)
         space.call(np.exp, source, terms)
-        space.call(np.matmul, terms, ones, sums[0])
+        bind_product(space, terms, ones, sums[0])
         _record_check(space, source, terms, sums, 1)
         space.call(np.divide, terms, sums[0], into)
         space.free_scratch(sums)
@@ -117,7 +118,7 @@ def bind_log_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarr
         space.call(np.take, source.reshape(-1), places[:n], None, extremes[:n, 0], "clip")
         space.call(np.subtract, source, extremes[:n], into)
         space.call(np.exp, into, terms[:n])
-        space.call(np.matmul, terms[:n], ones, extremes[:n])
+        bind_product(space, terms[:n], ones, extremes[:n])
         space.call(np.log, extremes[:n], extremes[:n])
         space.call(np.subtract, into, extremes[:n], into)
     return y

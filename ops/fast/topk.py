@@ -7,6 +7,7 @@ import numpy as np
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.numeric import stable_argsort
+from onnxwalk.ops.shared.places import as_places
 
 #: number of groups for each of the k; only the best element of each group is compared first
 _GROUPS = 4
@@ -55,7 +56,7 @@ def _top_k(x: np.ndarray, values: np.ndarray, indices: np.ndarray, largest: int)
     np.copyto(indices, places.reshape(indices.shape))
     if len(rows) > 1:
         places += np.arange(0, rows.size, rows.shape[1])[:, None]
-    np.copyto(values, rows.reshape(-1).take(places).reshape(values.shape))
+    np.copyto(values, rows.reshape(-1).take(as_places(places)).reshape(values.shape))
 
 
 def _sort_keys(x: np.ndarray, places: np.ndarray, largest: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.shared.numeric import distinct
+from onnxwalk.ops.shared.places import as_places
 
 #: columns of a block of samples; the places of features in it are multiples of this
 BLOCK_ROWS = 256
@@ -101,7 +102,7 @@ class Trees:
         self.nodes, self.roots, self.dtype = nodes, roots, dtype
         self.n_leaves = n_leaves
         parents = np.bincount(
-            np.concatenate([nodes.children[nodes.children >= 0], roots[roots >= 0]]),
+            as_places(np.concatenate([nodes.children[nodes.children >= 0], roots[roots >= 0]])),
             minlength=len(nodes.feature),
         )
         if parents.max(initial=0) > 1 or not (roots >= 0).any():

@@ -21,8 +21,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -30,6 +30,7 @@ from numpy.lib.stride_tricks import as_strided
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.epilogue import Epilogue, max_pool_2x2
+from onnxwalk.ops.shared import products
 
 #: halves and integers, whose products are exact in float64
 _POINTS = [0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5]
@@ -90,15 +91,15 @@ def transform_weights(w: np.ndarray, m: int) -> np.ndarray:
     both = np.kron(g, g).astype(w.dtype)
     by_row = w.transpose(2, 3, 1, 0)
     if by_row.flags.c_contiguous:
-        return (both @ by_row.reshape(r * r, -1)).reshape(-1, channels, outputs)
-    product = both @ w.reshape(outputs * channels, -1).T
+        return products.matmul(both, by_row.reshape(r * r, -1)).reshape(-1, channels, outputs)
+    product = products.matmul(both, w.reshape(outputs * channels, -1).T)
     return product.reshape(-1, outputs, channels).transpose(0, 2, 1)
 
 
 @functools.cache
 def weight_layout(m: int) -> Callable[[np.ndarray, int], np.ndarray]:
     """The function that transforms the weights for tiles of m × m results."""
-    return lambda w, group: transform_weights(w, m)
+    return lambda w, group: products.lay_out(transform_weights(w, m))
 
 
 def exact_tiles(w: np.ndarray) -> tuple[int, ...] | None:
@@ -129,18 +130,23 @@ def best_tile(
 
     Costs are counted in multiplications; those of copying an element and of a GEMM of few rows were
     fitted to measurements (shapes of 8² to 56², 32 to 512 channels, batch 1 to 32), within 20 %.
+    Without BLAS a multiplication takes a third of the time of a copy, however few rows there are,
+    and the calls that of 100,000.
     """
     n, outputs, height, width = shape
     places = n * height * width
-    direct = r * r * places * (channels * outputs * (1 + 16 / places) + 25 * channels)
+    blas = products.has_blas
+    gather, copy, few, calls = (25, 60, 16, 0) if blas else (3, 3, 0, 100_000)
+    direct = r * r * places * (channels * outputs * (1 + few / places) + gather * channels)
     costs = {}
     for m in {3: (2, 4), 5: (2, 4), 7: (2,)}.get(r, ()) if tiles is None else tiles:
         size = m + r - 1
         count = n * -(-height // m) * -(-width // m)
-        products = size**2 * count * channels * outputs * (1 + 16 / count)
-        into = size**4 * count * channels + 60 * size**2 * count * channels
-        out = m * m * size**2 * count * outputs + 60 * m * m * count * outputs
-        costs[m] = products + into + out
+        multiplied = size**2 * count * channels * outputs * (1 + few / count)
+        into, out = (size**4, m * m * size**2) if blas else (2 * size**3, m * size * (size + m))
+        into += copy * size**2
+        out += copy * m * m
+        costs[m] = multiplied + count * (into * channels + out * outputs) + calls
     if not costs or min(channels, outputs) < 8:
         return None
     m = min(costs, key=lambda tile: costs[tile])
@@ -153,7 +159,7 @@ def best_tile(
         m = 2  # less than half of the transformed weights is worth a higher cost
     # In a network large weights are read from memory, not from a cache as in a measurement of one
     # convolution: in later layers of ResNet50 direct products are as fast.
-    gain = 1.5 if (m + r - 1) ** 2 * channels * outputs > _LARGE else 1
+    gain = 1.5 if blas and (m + r - 1) ** 2 * channels * outputs > _LARGE else 1
     return m if costs[m] * gain < direct else None
 
 
@@ -182,6 +188,9 @@ def bind_winograd(
     d, v = (space.scratch((size**2 * capacity * channels,), source.dtype) for _ in range(2))
     o = space.scratch((size**2 * capacity * outputs,), source.dtype)
     results = space.scratch((m * m * capacity * outputs,), source.dtype)
+    halves = results
+    if not products.has_blas:
+        halves = space.scratch((m * size * capacity * outputs,), source.dtype)
 
     ones = np.ones(m * m * capacity * channels, source.dtype)
 
@@ -208,7 +217,11 @@ def bind_winograd(
                 sample,
                 v[: sample.size],
                 ones[: sample.size],
+                None,
             )
+            if not products.has_blas:
+                half = shaped(halves, m, size, count, outputs)
+                block = block._replace(halves=_halves(m, r, block, half))
             space.call(block.run)
             result = block.result
             if epilogue.pool:  # within a tile
@@ -222,6 +235,32 @@ def bind_winograd(
                 None if residual is None else residual[where],
                 epilogue._replace(pool=False, is_pooled=epilogue.pool),
             )
+
+
+#: calls without arguments
+Calls = Sequence[Callable[[], Any]]
+
+
+def _halves(m: int, r: int, block: _Block, half: np.ndarray) -> tuple[Calls, Calls]:
+    """The same in transforms of the rows, then of the columns: for F(4, 3) 12 multiplications an
+    element instead of 36, but many products, each of few rows. That pays where there is no BLAS.
+
+    The calls up to the products ``block.o``, and those from there to the results. ``half``
+    (m, size, tiles, M) has the results of the rows."""
+    a, _, b = (matrix.astype(half.dtype) for matrix in matrices(m, r))
+    d, size = block.d, len(block.d)
+    rows, o = block.v.reshape(d.shape), block.o.reshape(size, size, *block.o.shape[1:])
+
+    def transform(matrix: np.ndarray, source: np.ndarray, into: np.ndarray) -> Callable[[], Any]:
+        """Along the first axis."""
+        return products.product(matrix, source.reshape(size, -1), into.reshape(len(into), -1))
+
+    before = [transform(b, d, rows), *(transform(b, *x) for x in zip(rows, d, strict=True))]
+    before.append(
+        products.product(d.reshape(size * size, *d.shape[2:]), block.transformed, block.o)
+    )
+    pairs = zip(half, block.result, strict=True)
+    return before, [transform(a, o, half), *(transform(a, *x) for x in pairs)]
 
 
 class _Block(NamedTuple):
@@ -240,6 +279,7 @@ class _Block(NamedTuple):
     sample: np.ndarray  # a part of d that covers the input once
     sizes: np.ndarray  # memory for its absolute values
     ones: np.ndarray
+    halves: tuple[Calls, Calls] | None
 
     def run(self) -> None:
         places = len(self.v)
@@ -247,14 +287,27 @@ class _Block(NamedTuple):
         if self._has_spike():
             self._run_directly()
             return
-        np.matmul(self.into, self.d.reshape(places, -1), self.v.reshape(places, -1))
-        np.matmul(self.v, self.transformed, self.o)
+        if self.halves is not None:
+            self._run_by_halves(*self.halves)
+            return
+        products.matmul(self.into, self.d.reshape(places, -1), self.v.reshape(places, -1))
+        products.matmul(self.v, self.transformed, self.o)
+        self._add_bias()
+        flat = self.result.reshape(len(self.out_of), -1)
+        products.matmul(self.out_of, self.o.reshape(places, -1), flat)
+
+    def _run_by_halves(self, before: Calls, after: Calls) -> None:
+        for call in before:
+            call()
+        self._add_bias()
+        for call in after:
+            call()
+
+    def _add_bias(self) -> None:
         if self.bias is not None:
             # The point 1 contributes to all results equally.
             slab = self.o[len(self.d) + 1]
             np.add(slab, self.bias, slab)
-        flat = self.result.reshape(len(self.out_of), -1)
-        np.matmul(self.out_of, self.o.reshape(places, -1), flat)
 
     def _has_spike(self) -> bool:
         """Whether one value is so much larger than the others that they would lose digits."""
@@ -270,7 +323,7 @@ class _Block(NamedTuple):
         rows[...] = 0 if self.bias is None else self.bias
         for i, j in itertools.product(range(r), range(r)):
             inputs = self.d[i : i + m, j : j + m].reshape(-1, self.d.shape[-1])
-            rows += inputs @ self.weights[:, :, i, j].T
+            rows += products.matmul(inputs, self.weights[:, :, i, j].T)
 
 
 def _tiles(x: np.ndarray, down: int, across: int, m: int, size: int) -> np.ndarray:

@@ -33,6 +33,7 @@ import numpy as np
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.winograd import SPIKE
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.windows import Axis
 
 #: G, the filter's transform
@@ -123,7 +124,7 @@ class _Weights:
         np.copyto(self._by_tap, self.w.transpose(3, 2, 1, 0))
         self.has_spike = _has_spike(self._by_tap, flat)
         if not self.has_spike:
-            np.matmul(_FILTERS, self._by_tap.reshape(9, -1), flat)
+            products.matmul(_FILTERS, self._by_tap.reshape(9, -1), flat)
 
 
 class _WeightSums:
@@ -144,13 +145,13 @@ class _WeightSums:
         """(column, row, …, C), and for each column (row, tiles, M)"""
         by_column = self._part.reshape(4, 4, *self._part.shape[1:])
         for tiles, rows, part in zip(inputs, spread, by_column, strict=True):
-            np.matmul(tiles.reshape(4, -1, tiles.shape[-1]).transpose(0, 2, 1), rows, part)
+            products.matmul(tiles.reshape(4, -1, tiles.shape[-1]).transpose(0, 2, 1), rows, part)
         np.add(self._total, self._part, self._total)
 
     def end(self) -> None:
         _, channels, outputs = self._total.shape
         by_tap = self._part.reshape(-1)[: 9 * channels * outputs]
-        np.matmul(_FILTERS_BACK, self._total.reshape(16, -1), by_tap.reshape(9, -1))
+        products.matmul(_FILTERS_BACK, self._total.reshape(16, -1), by_tap.reshape(9, -1))
         by_tap = by_tap.reshape(3, 3, channels, outputs)
         np.add(self.dw, by_tap.transpose(3, 2, 1, 0), self.dw)
 
@@ -284,7 +285,7 @@ class _Forward(_Part):
         if not is_even or self.weights.has_spike:
             self._run_directly()
             return
-        np.matmul(
+        products.matmul(
             inputs.reshape(16, -1, channels),
             self.weights.transformed,
             results.reshape(16, -1, outputs),
@@ -292,9 +293,9 @@ class _Forward(_Part):
         if self.bias is not None:  # the point 1 contributes to all results equally
             np.add(results[1, 1], self.bias, results[1, 1])
         half = self._shaped(2, 2, 4, *self.shape, outputs)
-        np.matmul(_RESULT, results.reshape(4, -1), half.reshape(2, -1))
+        products.matmul(_RESULT, results.reshape(4, -1), half.reshape(2, -1))
         y = self._shaped(1, 2, 2, *self.shape, outputs)
-        np.matmul(_RESULT, half.reshape(2, 4, -1), y.reshape(2, 2, -1))
+        products.matmul(_RESULT, half.reshape(2, 4, -1), y.reshape(2, 2, -1))
         for column, row in itertools.product(range(2), range(2)):
             into = self.y[:, row::2, column::2]
             np.copyto(into, y[column, row, :, : into.shape[1], : into.shape[2]])
@@ -303,7 +304,9 @@ class _Forward(_Part):
         x, (height, width) = self.side_by_side(), self.extent
         self.y[...] = 0 if self.bias is None else self.bias
         for i, j in itertools.product(range(3), range(3)):
-            self.y += x[:, i : i + height, j : j + width] @ self.weights.w[:, :, i, j].T
+            self.y += products.matmul(
+                x[:, i : i + height, j : j + width], self.weights.w[:, :, i, j].T
+            )
 
 
 class _Backward(_Part):
@@ -367,7 +370,7 @@ class _Backward(_Part):
         turned = weights.reshape(4, 4, *weights.shape[1:]).transpose(0, 1, 3, 2)
         for column, rows in enumerate(spread):
             into = tiles[column].reshape(4, -1, self.tiles.channels)
-            np.matmul(rows, turned[column], into)
+            products.matmul(rows, turned[column], into)
         _add_neighbours(tiles, 3, half[:, 0], half[:, 1])
         _add_neighbours(half, 2, padded[:, :, 0::2], padded[:, :, 1::2])
 
@@ -385,7 +388,7 @@ class _Backward(_Part):
         dy = self.dy.reshape(-1, self.dy.shape[3])
         for i, j in itertools.product(range(3), range(3)):
             seen = x[:, i : i + height, j : j + width]
-            dw[:, :, i, j] += dy.T @ seen.reshape(len(dy), -1)
+            dw[:, :, i, j] += products.matmul(dy.T, seen.reshape(len(dy), -1))
 
     def _spread_directly(self) -> None:
         """The gradient of the padded input."""
@@ -393,7 +396,9 @@ class _Backward(_Part):
         padded, (height, width) = self.padded(), self.extent
         dx = np.zeros((*self.side_by_side().shape,), padded.dtype)
         for i, j in itertools.product(range(3), range(3)):
-            dx[:, i : i + height, j : j + width] += self.dy @ self.weights.w[:, :, i, j]
+            dx[:, i : i + height, j : j + width] += products.matmul(
+                self.dy, self.weights.w[:, :, i, j]
+            )
         padded[0], padded[1] = dx[:, :, 0::2], dx[:, :, 1::2]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.shared.broadcast import align_shape
+from onnxwalk.ops.shared.places import as_places
 from onnxwalk.ops.shared.sums import sum_over
 
 
@@ -42,7 +43,7 @@ def add_rows(
         return result
     # the first row of each place, then the second of each that has two, and so on
     order = places.argsort(kind="stable")
-    in_order = places[order]
+    in_order = as_places(places[order])
     starts = np.flatnonzero(np.diff(in_order, prepend=-1))
     counts = np.diff(starts, append=len(order))
     is_often = counts > _MANY
@@ -76,7 +77,7 @@ def add_elements(dy: np.ndarray, places: np.ndarray, shape: Sequence[int]) -> np
     if flat.size and not (flat.min() >= 0 and flat.max() < count):
         inside = (flat >= 0) & (flat < count)
         flat, values = flat[inside], values[inside]
-    return np.bincount(flat, values, count).astype(dy.dtype).reshape(shape)
+    return np.bincount(as_places(flat), values, count).astype(dy.dtype).reshape(shape)
 
 
 def cost_of_adding(dy: np.ndarray, *shapes: Sequence[int]) -> Cost:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import BLOCK_BYTES, working_dtype
 
@@ -115,7 +116,7 @@ def _iterate_steps(
             lengths[rows] - 1 - t if direction.reverse else np.full(len(rows), t)
             for t, rows in zip(steps, running, strict=True)
         ]
-        xw = x[np.concatenate(times), np.concatenate(running)] @ direction.w
+        xw = products.matmul(x[np.concatenate(times), np.concatenate(running)], direction.w)
         xw += direction.b
         edges = np.cumsum([len(rows) for rows in running])[:-1]
         for t, rows, projected in zip(times, running, np.split(xw, edges), strict=True):

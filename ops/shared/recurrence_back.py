@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
+from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds
 from onnxwalk.ops.shared.recurrence import Direction, Watch
 from onnxwalk.ops.shared.sums import sum_over
@@ -188,10 +189,10 @@ def layer_back(
             dtype=dtype,
         )
         if dx is not None and w is not None:
-            dx[rows.times, rows.sequences] += by_input @ w[d]
+            dx[rows.times, rows.sequences] += products.matmul(by_input, w[d])
         if x is not None:
-            dw.append(by_input.T @ x[rows.times, rows.sequences])
-        dr.append(by_state.T @ before[0])
+            dw.append(products.matmul(by_input.T, x[rows.times, rows.sequences]))
+        dr.append(products.matmul(by_state.T, before[0]))
         db.append(np.concatenate([sum_over(v, (0,), False) for v in (by_input, by_state)]))
         for found, dstate in zip(d_initial, dstates, strict=True):
             found[d] = dstate

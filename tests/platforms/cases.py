@@ -15,8 +15,8 @@ import numpy as np
 import onnxwalk
 from tests.support.harness import Case, all_cases, feeds_of, one_node_model
 
-#: name, model, feeds, outputs, and how near they have to be
-Entry = tuple[str, bytes, dict[str, Any], list[Any], float, float]
+#: name, model, feeds, outputs (or the name of the error), and how near they have to be
+Entry = tuple[str, bytes, dict[str, Any], "list[Any] | str", float, float]
 
 
 def write_cases(path: Path, count: int, *, backend: bool) -> int:
@@ -24,7 +24,7 @@ def write_cases(path: Path, count: int, *, backend: bool) -> int:
     and values. Returns how many there are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        entries = [*(_of_backend() if backend else ()), *_random(count)]
+        entries = [*(_of_backend() if backend else ()), *_random(count), *_refused()]
     path.write_bytes(pickle.dumps(entries, protocol=4))
     return len(entries)
 
@@ -71,6 +71,30 @@ def _random(count: int) -> Iterator[Entry]:
             if entry is not None:
                 made += 1
                 yield entry
+
+
+def _refused() -> Iterator[Entry]:
+    """Indices that would be within the array if they were cut off to 32 bits."""
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    for beyond in (1 << 32, (1 << 32) + 1, -(1 << 32) - 1):
+        index = np.array([[beyond, 0]])
+        for case in (
+            Case("Gather", 13, [x, index]),
+            Case("Gather", 13, [x, index[0, 0]]),
+            Case("GatherElements", 13, [x, index]),
+            Case("GatherND", 13, [x, index]),
+            Case("ScatterElements", 13, [x, index, x[:1]]),
+            Case("ScatterND", 13, [x, index, x[0, :1]]),
+            Case("ArrayFeatureExtractor", 1, [x, index], domain="ai.onnx.ml"),
+        ):
+            model, feeds = one_node_model(case), feeds_of(case)
+            try:
+                onnxwalk.load(model).run(None, feeds)
+            except onnxwalk.OperatorError as error:
+                name = f"{case.operator} of {beyond}, rank {np.ndim(case.inputs[1])}"
+                yield name, model.SerializeToString(), feeds, type(error).__name__, 0.0, 0.0
+            else:
+                raise AssertionError(f"{case} isn't refused here")
 
 
 def _varied(case: Case, rng: np.random.Generator) -> Case:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli import _show, _terminal
+from onnxwalk.interpreter.display import table_lines
 
 COLUMNS = ("output", "dtype", "shape", "mean", "first values")
 ROWS = [
@@ -17,7 +18,7 @@ NUMBERS = ["float32", "0.018471", "0.0303297,", "0.286847,", "-12,345,678", "int
 @pytest.fixture
 def shown(monkeypatch, capsys):
     """What a table is in a terminal of so many columns."""
-    real = _show.console
+    real = _terminal.console
 
     def at(width, *args, **more):
         def console(**options):
@@ -25,7 +26,8 @@ def shown(monkeypatch, capsys):
             found.width = width
             return found
 
-        monkeypatch.setattr(_show, "console", console)
+        monkeypatch.setattr(_terminal, "console", console)
+        monkeypatch.setattr(_show, "terminal", lambda stream: _terminal)
         capsys.readouterr()
         _show.table(*args, **more)
         return capsys.readouterr().out.splitlines()
@@ -65,3 +67,12 @@ def test_a_narrow_one_has_several(shown):
 def test_no_rows_and_no_names(shown):
     assert shown(10, COLUMNS, []) == []
     assert shown(10, ("", ""), [("name", "x" * 30)])[0].startswith("name")
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, [""] * 5])
+def test_a_pipe_gets_what_a_wide_terminal_would(shown, columns):
+    """The plain tables, which need no rich, are rich's."""
+    rows = [*ROWS, ("畳み込み", "e\u0301té", "", "1", "ｆｕｌｌ"), ("", "", "", "", "")]
+    plain = [text.rstrip() for text in table_lines(columns, rows, {"mean"})]
+    assert plain == shown(1000, columns, rows, right=["mean"])
+    assert table_lines(columns, [], {"mean"}) == ([] if not any(columns) else ["  ".join(columns)])

@@ -10,7 +10,7 @@ from onnx import TensorProto
 import onnxwalk
 from onnxwalk.interpreter.runtime import runner
 from onnxwalk.interpreter.runtime.threads import _blas_libraries as blas_libraries
-from onnxwalk.interpreter.runtime.threads import free_cores
+from onnxwalk.interpreter.runtime.threads import free_cores, say_that_no_thread_starts
 from tests.interpreter.runtime.test_bound import model as make
 from tests.interpreter.runtime.test_bound import network, node, noise, same
 
@@ -33,6 +33,24 @@ def test_parts_of_a_batch_are_as_the_whole():
         for _ in range(3):
             same(two.run(None, {"x": x}), one.run(None, {"x": x}))
     assert [0, 0] in two._runner._bound._axes.values()
+
+
+def test_where_the_system_has_no_more_threads(monkeypatch):
+    """The whole batch is run in one, and that is said once in a process."""
+    session, x = onnxwalk.load(network(), threads=2), noise(33, 8, 8, 3)
+    right = session.run(None, {"x": x})
+    say_that_no_thread_starts.cache_clear()
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as changed:
+        changed.setattr("threading.Thread.start", refuse)
+        with pytest.warns(RuntimeWarning, match="no thread can be started: models run in one"):
+            same(session.run(None, {"x": x}), right)
+        same(session.run(None, {"x": x}), right)
+    same(session.run(None, {"x": x}), right)
+    assert session._runner._pools  # in several again
 
 
 def test_recurrent_layers_with_lengths():

@@ -135,3 +135,16 @@ def test_a_damaged_picture_is_no_warning():
     stream = bytes.fromhex("49492a00080000000a00000104000100") + b"\0"
     (pixels,) = run_directly(Case("ImageDecoder", 20, [np.frombuffer(stream, np.uint8)]))
     assert pixels.shape == (0, 0, 3)
+
+
+@pytest.mark.parametrize("beginning, codec", [(b"\xff\xd8", "jpg"), (b"RIFF", "webp")])
+def test_a_codec_that_pillow_lacks_is_named(monkeypatch, beginning, codec):
+    from PIL import features
+
+    from onnxwalk.ops.ai_onnx.vision import image_decoder
+
+    data = np.frombuffer(beginning + b"and no picture", np.uint8)
+    assert image_decoder(data).shape == (0, 0, 3)
+    monkeypatch.setattr(features, "check", lambda name: name != codec)
+    with pytest.raises(NotImplementedError, match=f"Pillow with {codec}"):
+        image_decoder(data)

@@ -1,13 +1,14 @@
 """Many rows in several processes beside a plain loop in one: throughput, memory, start.
 
-    python -m tests.programs.benchmarks.batches [--rows N] [--workers N] [--only NAME …]
+    python -m tests.programs.benchmarks.batches [--rows N] [--workers N] [--dask]
+        [--only NAME …]
 
 Pictures (32 × 32 × 3 bytes, a CNN) and sentences (50 words, an LSTM) lie in 20 .npy files. A loop
 over the files, with one BLAS thread, and ``onnxwalk run --workers`` take turns, so that what
 disturbs the machine disturbs both; printed is the ratio of their times, each with its start, as the
 median of the rounds. Of networks like ResNet50 and VGG16, random weights in their shapes, the
 memory of each worker is read in /proc: what it has to itself, and its share of all (Pss); and of
-all models the time until the first worker is there.
+all models the time until the first worker is there. --dask measures `--scheduler local` instead.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--dask", action="store_true", help="the workers of a local Dask cluster")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=[*THROUGHPUT, *MEMORY])
     parser.add_argument("--folder", type=Path, help="where the data lie meanwhile")
@@ -79,7 +81,7 @@ def _compare(title: str, folder: Path, args: argparse.Namespace) -> None:
     loops, runs, starts = [], [], []
     for _ in range(args.rounds):
         loops.append(_timed([sys.executable, "-c", _LOOP, str(_BATCH)], folder)[0])
-        seconds, first = _timed(command(args.workers), folder)
+        seconds, first = _timed(command(args.workers, dask=args.dask), folder)
         runs.append(seconds)
         starts.append(first)
         _check(folder)
@@ -110,11 +112,12 @@ for path in sorted(pathlib.Path("parts").glob("*.npy")):
 """
 
 
-def command(workers: int) -> list[str]:
+def command(workers: int, *, dask: bool = False) -> list[str]:
     """``onnxwalk run`` on the parts."""
     return [
         *(sys.executable, "-m", "onnxwalk", "run", "model.onnx", "--input", "parts/*.npy"),
         *("--output", "out/", "--workers", str(workers)),
+        *(("--scheduler", "local") if dask else ()),
     ]
 
 
@@ -196,15 +199,14 @@ def children(process: int) -> list[int]:
 
 
 def memory(process: int) -> tuple[float, float]:
-    """What a process has to itself, and its share of all that it uses, in MiB; 0 once it has
-    gone."""
+    """What a process has to itself, without the pages of files (which the system can drop), and its
+    share of all that it uses, in MiB; 0 once it has gone."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0, 0.0
     found = {words[0]: int(words[1]) for words in map(str.split, lines[1:])}
-    private = found.get("Private_Clean:", 0) + found.get("Private_Dirty:", 0)
-    return private / 1024, found.get("Pss:", 0) / 1024
+    return found.get("Private_Dirty:", 0) / 1024, found.get("Pss:", 0) / 1024
 
 
 # -------------------------------------------------------------------------------------- models

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import onnxwalk
-from tests.programs.benchmarks import decoding, hooks, paired, report
+from tests.programs.benchmarks import decoding, hooks, paired, report, web
 from tests.programs.benchmarks.__main__ import main
 from tests.programs.benchmarks.operators import CASES
 from tests.programs.benchmarks.suite import entries, growing
@@ -27,6 +27,17 @@ def test_operators_load_and_take_their_feeds(case, tmp_path):
     assert {i.name: i.shape for i in session.inputs} == {
         name: value.shape for name, value in case.feeds(session, 1).items()
     }
+
+
+def test_models_of_the_web_are_of_the_suite():
+    assert set(web.MODELS) <= {f"{entry.group}/{entry.name}" for entry in entries()}
+
+
+def test_the_web_needs_node(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit):
+        web.main([])
+    assert "needs Node 20" in capsys.readouterr().err
 
 
 def test_a_chain_from_the_command_line(tmp_path, capsys):

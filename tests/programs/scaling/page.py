@@ -25,10 +25,10 @@ slowest. And a worker that dies loses half a part on average.
 
 ![Time over that of the work alone, by seconds of work in a part](parts.svg)
 
-The chart is of {rows:,} rows of {milliseconds:g} ms on {workers:,} workers, {work:,.0f}
-seconds of work for each. A scheduler that needs {dispatch:.1f} ms for a part keeps them busy only if a part
-takes {floor:.1f} s or more: to the left of that, time grows with the number of parts. The rule takes
-parts of {rule:.1f} s, {each:.0f} for each worker.
+The chart is of {rows:,} rows of {milliseconds:g} ms on {workers:,} workers, {work:,.0f} seconds
+of work for each. A scheduler that needs {dispatch:.1f} ms for a part keeps them busy only if a
+part takes {floor:.1f} s or more: to the left of that, time grows with the number of parts. The rule
+takes parts of {rule:.1f} s, {each:.0f} for each worker.
 
 ## What was measured
 
@@ -40,8 +40,8 @@ Dask's scheduler, for each part: {measured_dispatch}.
 
 ## What was assumed
 
-σ: the standard deviation of the logarithm of the machines' speeds, and of the times of equal parts on
-one machine.
+σ: the standard deviation of the logarithm of the machines' speeds, and of the times of equal parts
+on one machine.
 
 | weather | σ of speeds | of parts | slow machines | a worker fails | noticed after |
 |---|---:|---:|---|---|---:|
