@@ -182,7 +182,7 @@ class Engine:
         self._tell("compare", 0, 0)
         sides = open_sides(one.model.source, other.model.source, _COMPARED_BYTES, limits=LIMITS)
         found = compare(sides, [("the inputs", values)], Tolerance(), _COMPARED_BYTES)
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "value": " / ".join(dict.fromkeys((row.pair.a, row.pair.b))),
                 "name": row.pair.a,
@@ -195,7 +195,11 @@ class Engine:
             for row in found.rows
         ]
         first = next((i for i, row in enumerate(rows) if not row["equal"]), None)
-        ranked = sorted(rows, key=lambda row: (row["equal"], -(row["relative"] or np.inf)))
+
+        def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+            return row["equal"], -np.inf if row["relative"] is None else -row["relative"]
+
+        ranked = sorted(rows, key=rank)
         return {
             "equal": found.equal,
             "compared": len(rows),

@@ -7,20 +7,23 @@ import functools
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from onnxwalk.interpreter.errors import InvalidInputError
 
+#: the types by which browsers accept scripts and compile WebAssembly, whatever the system says
+_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
+}
+
 
 class _Handler(SimpleHTTPRequestHandler):
-    #: by which browsers accept scripts and compile WebAssembly, whatever the system says
-    extensions_map: ClassVar[dict[str, str]] = {
-        **SimpleHTTPRequestHandler.extensions_map,
-        ".js": "text/javascript",
-        ".mjs": "text/javascript",
-        ".json": "application/json",
-        ".wasm": "application/wasm",
-    }
+    def guess_type(self, path: Any) -> str:
+        """The type that a file is said to have."""
+        return _TYPES.get(Path(path).suffix) or super().guess_type(path)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing, since every file would be a line."""
