@@ -77,7 +77,13 @@ const PREPARE = { open: storeModel, run: storeInputs, compare: storeInputs };
 
 async function answer({ id, method, values }) {
   const prepare = PREPARE[method] || (given => given);
-  const found = call(method, JSON.stringify(await prepare(values)));
+  let given;
+  try {
+    given = await prepare(values);
+  } catch (error) { // a file that was moved or changed since it was chosen, or is too large
+    return postMessage({ id, error: `the file can't be read: ${error.message || error}` });
+  }
+  const found = call(method, JSON.stringify(given));
   if (typeof found === "string") return postMessage({ id, ...JSON.parse(found) });
   const bytes = found.toJs();
   found.destroy();
