@@ -52,11 +52,11 @@ function emptied(folder) {
 }
 
 /** A model's files, and of a demo its samples; the first .onnx file is the model. */
-async function storeModel({ slot, files, ...rest }) {
+async function storeModel({ slot, files, samples }) {
   const folder = emptied(`/models/${slot}`);
   for (const file of files) await store(file.blob, `${folder}/${file.name}`);
   const model = files.find(file => /\.(onnx|ort|pb)$/i.test(file.name)) || files[0];
-  return { slot, path: `${folder}/${model.name}`, ...rest };
+  return { slot, path: `${folder}/${model.name}`, samples: samples ?? null };
 }
 
 /** The settings with paths in place of the Blobs in them. */
