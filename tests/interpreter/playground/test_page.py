@@ -274,7 +274,8 @@ def test_a_worker_that_is_stopped_begins_anew_and_opens_the_model_again(page, tm
     page.run("document.getElementById('run').click(); document.getElementById('stop').click()")
     page.wait("!document.getElementById('error').hidden")
     assert "you stopped it" in said(page)
-    page.wait("/opening f.onnx again: [0-9]/.test(document.getElementById('state').textContent)", 100)
+    opened = "/opening f.onnx again: [0-9]/"
+    page.wait(f"{opened}.test(document.getElementById('state').textContent)", 100)
     kind(page, "zeros")
     page.run("document.getElementById('error').hidden = true")
     run(page)
