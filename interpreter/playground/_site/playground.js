@@ -81,6 +81,7 @@ async function open(slot, files, samples = null) {
 async function openFirst(files, samples) {
   const found = await open("a", files, samples);
   if (!found) return;
+  opened.b = null; // it was compared with another
   model = found;
   inputs.forEach(input => input.stop?.());
   inputs = model.inputs.map(input => new Input(input, fail, run));

@@ -52,11 +52,11 @@ function emptied(folder) {
 }
 
 /** A model's files, and of a demo its samples; the first .onnx file is the model. */
-async function storeModel({ slot, files, ...rest }) {
+async function storeModel({ slot, files, samples }) {
   const folder = emptied(`/models/${slot}`);
   for (const file of files) await store(file.blob, `${folder}/${file.name}`);
   const model = files.find(file => /\.(onnx|ort|pb)$/i.test(file.name)) || files[0];
-  return { slot, path: `${folder}/${model.name}`, ...rest };
+  return { slot, path: `${folder}/${model.name}`, samples: samples ?? null };
 }
 
 /** The settings with paths in place of the Blobs in them. */
@@ -77,7 +77,13 @@ const PREPARE = { open: storeModel, run: storeInputs, compare: storeInputs };
 
 async function answer({ id, method, values }) {
   const prepare = PREPARE[method] || (given => given);
-  const found = call(method, JSON.stringify(await prepare(values)));
+  let given;
+  try {
+    given = await prepare(values);
+  } catch (error) { // a file that was moved or changed since it was chosen, or is too large
+    return postMessage({ id, error: `the file can't be read: ${error.message || error}` });
+  }
+  const found = call(method, JSON.stringify(given));
   if (typeof found === "string") return postMessage({ id, ...JSON.parse(found) });
   const bytes = found.toJs();
   found.destroy();
