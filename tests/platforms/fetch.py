@@ -3,7 +3,6 @@ nothing is installed."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -67,24 +66,10 @@ def wheel(folder: Path, requirement: str, **tags: str) -> None:
     shutil.rmtree(downloads)
 
 
-def npm_package(folder: Path, package: str) -> None:
-    """Unpack a package of npm, into ``folder/package``. Raises Unavailable."""
-    run(["npm", "pack", "--silent", package], cwd=folder)
-    for path in folder.glob("*.tgz"):
-        unpack(path, folder)
-        path.unlink()
-
-
 def unpack(path: Path, folder: Path) -> None:
     """Unpack a tar archive, which can't leave the folder."""
     with tarfile.open(path) as archive:
         archive.extractall(folder, filter="data")
-
-
-def check_sha256(path: Path, digest: str) -> None:
-    """Raises Unavailable if the file has another one."""
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise Unavailable(f"{path.name} isn't the file that was expected: its sha256 differs")
 
 
 # --- Debian

