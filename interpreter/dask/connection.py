@@ -57,13 +57,16 @@ def connect(scheduler: str, workers: int | None = None) -> Iterator[Any]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without Dask's own reports of lost connections: what they mean is said in one line."""
-    log = logging.getLogger("distributed")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
+    names = ["distributed", *logging.root.manager.loggerDict]  # Dask sets the levels of some apart
+    logs = [logging.getLogger(n) for n in names if n.partition(".")[0] == "distributed"]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -95,10 +98,14 @@ def check_workers(client: Any) -> None:
     cloudpickle = require("cloudpickle")
     cloudpickle.register_pickle_by_value(probe)
     try:
-        found = client.run(probe.installed, [*expected])
+        found = client.run(probe.installed, [*expected], on_error="return")
     finally:
         cloudpickle.unregister_pickle_by_value(probe)
     for address, has in found.items():
+        if isinstance(has, OSError):  # it was lost meanwhile
+            continue
+        if isinstance(has, Exception):
+            raise has
         for name, version in expected.items():
             if has[name] != version:
                 raise InvalidInputError(differing(name, f"worker {address}", has[name], version))

@@ -1,5 +1,6 @@
-"""Models over Dask's collections: by its threads here; by workers in test_cluster.py."""
+"""Models over Dask's collections: by its threads; and what is asked of workers before."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import dask.array as da
 import dask.bag as db
 
 import onnxwalk.dask
+from onnxwalk.interpreter.dask.connection import _quiet, check_workers
+from onnxwalk.interpreter.dask.reference import versions
 
 DEMO = Path(onnxwalk.__file__).parent / "interpreter" / "cli" / "_demo"
 MODEL = DEMO / "digits.onnx"
@@ -145,3 +148,35 @@ def test_another_version_is_refused():
     other = type(reference)("/none.onnx", "0", (), reference.versions)
     with pytest.raises(InvalidInputError, match=r"/none\.onnx: not found by process"):
         other.session()
+
+
+class Asked:
+    """A client whose workers answer so."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+
+    def run(self, function, names, *, on_error):
+        assert on_error == "return"
+        return self.answers
+
+
+def test_workers_that_are_lost_while_they_are_asked():
+    alike = versions()
+    check_workers(Asked(a=OSError("Stream is closed"), b=alike))
+    with pytest.raises(InvalidInputError, match=r"worker b has 1\.0 of numpy"):
+        check_workers(Asked(a=OSError("Stream is closed"), b={**alike, "numpy": "1.0"}))
+    with pytest.raises(RuntimeError, match="no such thing"):
+        check_workers(Asked(a=RuntimeError("no such thing")))
+
+
+def test_dask_s_own_reports_of_lost_connections_are_not_printed():
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with _quiet():
+            assert not log.isEnabledFor(logging.ERROR)
+        assert log.isEnabledFor(logging.ERROR)
+    finally:
+        log.setLevel(before)
