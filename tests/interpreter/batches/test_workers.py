@@ -189,11 +189,9 @@ def test_a_part_that_ends_every_worker_is_given_up():
 
 def test_a_worker_that_hangs_is_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = events(_hangs_once, timeout=0.3)
+    found = events(_hangs_once, timeout=2.0)
     assert sum(isinstance(event, Done) for event in found) == 3
-    assert [e.why for e in found if isinstance(e, workers.Lost)] == [
-        "no batch was finished in 0.3 s"
-    ]
+    assert [e.why for e in found if isinstance(e, workers.Lost)] == ["no batch was finished in 2 s"]
 
 
 def test_an_unexpected_error_is_told():
