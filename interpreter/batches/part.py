@@ -339,9 +339,7 @@ class _Job:
             raise _DamagedPart(_about(part, error)) from error
         results = self._outputs(outcome, feeds, suffix_of(made))
         file.write(results)
-        files = next(
-            (n for n in (getattr(f.rows, "files", None) for f in feeds.values()) if n), None
-        )
+        files = _files(feeds)
         damaged = {
             f"row {row}" if files is None else files[row]: why
             for row, why in sorted(outcome.damaged.items())
@@ -354,9 +352,7 @@ class _Job:
         stored = {**class_names(self.loaded.session.model.metadata), **classes}
         ranked = rank_outputs(values, stored, self.labels, self.top) if suffix in WRITTEN else {}
         kept = np.arange(outcome.total) if outcome.kept is None else outcome.kept
-        files = next(
-            (n for n in (getattr(f.rows, "files", None) for f in feeds.values()) if n), None
-        )
+        files = _files(feeds)
         if self.skips and suffix == ".npz":
             values = {**values, _free("row", values): kept}
         return Outputs(

@@ -223,7 +223,7 @@ def _do(work: Work, part: str, tell: Callable[[int, int], object]) -> Done | Fai
         return work(part, tell)
     except OnnxWalkError as error:
         return Failed(part, InvalidInputError(str(error)))  # of a kind that can be sent
-    except Exception as error:
+    except Exception as error:  # a defect: told with the part's name, it doesn't end the worker
         return Failed(part, OnnxWalkError(str(wrap_error(error, part))))
 
 

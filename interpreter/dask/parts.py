@@ -84,7 +84,7 @@ class DaskPool:
             found = future.result()
         except self._distributed.KilledWorker:
             return Lost(part, "its workers died, as happens where memory is short", False)
-        except Exception as error:
+        except Exception as error:  # a task's, of any kind, or Dask's of a lost scheduler
             if future.status != "error":  # it isn't the task's
                 raise InvalidInputError(
                     f"--scheduler {self._scheduler}: the scheduler was lost after {number:,} of "

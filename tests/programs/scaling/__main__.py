@@ -25,7 +25,6 @@ import numpy as np
 from onnxwalk.interpreter.batches.sizes import (
     SECONDS_PER_DISPATCH,
     SECONDS_PER_PART,
-    rows_per_part,
 )
 from tests.programs.scaling import page
 from tests.programs.scaling.measure import DEMO, Figures, Measured, measure, parts_of
@@ -87,13 +86,7 @@ def _figures(args: argparse.Namespace) -> Figures:
 
 
 def _curve(costs: Costs) -> tuple[dict[str, Any], list[float], dict[str, list[float]]]:
-    size = rows_per_part(
-        _ROWS,
-        _WORKERS,
-        costs.row,
-        seconds_per_part=costs.part,
-        seconds_per_dispatch=costs.dispatch,
-    )
+    size = costs.rows_per_part(_ROWS, _WORKERS)
     seconds = np.geomspace(0.4, 1000, 16)
     sizes = [min(_ROWS // _WORKERS, round(s / costs.row)) for s in seconds]
     sizes = sorted({round(_ROWS / _WORKERS / max(1, _ROWS // _WORKERS // s)) for s in sizes})

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxwalk.interpreter.batches.sizes import rows_per_part
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -26,6 +28,16 @@ class Costs:
     start: float
     #: of the scheduler, to hand out one part
     dispatch: float
+
+    def rows_per_part(self, rows: int, workers: int) -> int:
+        """What the rule says for a job that costs so much."""
+        return rows_per_part(
+            rows,
+            workers,
+            self.row,
+            seconds_per_part=self.part,
+            seconds_per_dispatch=self.dispatch,
+        )
 
 
 @dataclass(frozen=True)

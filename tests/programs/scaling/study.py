@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxwalk.interpreter.batches.sizes import rows_per_part
 from tests.programs.scaling.simulation import WEATHERS, Costs, Weather, simulate
 
 #: sizes that are tried, as multiples of the rule's
@@ -43,13 +42,7 @@ class Compared:
 def compare(workers: int, work: float, costs: Costs, weathers: Sequence[Weather]) -> Compared:
     """A job of so many seconds of work for each worker."""
     rows = round(work * workers / costs.row)
-    size = rows_per_part(
-        rows,
-        workers,
-        costs.row,
-        seconds_per_part=costs.part,
-        seconds_per_dispatch=costs.dispatch,
-    )
+    size = costs.rows_per_part(rows, workers)
     sizes = sorted({min(rows, max(1, round(size * factor))) for factor in FACTORS})
     sizes = [s for s in sizes if rows / s <= _MOST_PARTS or s == size]
     found = {}
