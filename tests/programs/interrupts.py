@@ -26,8 +26,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class Command(Victim):
         line += f"the slowest ended after {self.slowest:.1f} s; {len(self.problems)} problems"
         return "\n".join([line, *(f"    {problem}" for problem in self.problems[:20])])
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, out: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         # what a shell has put in the background ignores Ctrl-C, and so would this
         ready = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         return start(
@@ -84,38 +84,50 @@ class Command(Victim):
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=out,
             stderr=subprocess.PIPE,
             preexec_fn=ready,
         )
 
     def interrupt(self, moment: float, *, alone: bool) -> None:
         """Run it, and interrupt it after so many seconds."""
-        process = self.start()
-        try:
-            process.communicate(timeout=moment)
-            self.finished += 1
-        except subprocess.TimeoutExpired as waited:
-            process.send_signal(signal.SIGINT) if alone else kill(process, signal.SIGINT)
-            begun = time.monotonic()
+        with TemporaryFile() as out:  # not a pipe: how much was said is known at every moment
+            process = self.start(out)
             try:
-                out, errors = process.communicate(timeout=SECONDS)
+                process.communicate(timeout=moment)
+                self.finished += 1
             except subprocess.TimeoutExpired:
+                # it stands still meanwhile, or it might end between the look and the signal
+                kill(process, signal.SIGSTOP)
+                if process.poll() is None:
+                    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                said = os.fstat(out.fileno()).st_size
+                process.send_signal(signal.SIGINT) if alone else kill(process, signal.SIGINT)
+                kill(process, signal.SIGCONT)
+                errors = self._wait(process)
+                # what has said and written all is done: Python's own end may take seconds
+                done = process.returncode == 0 and os.fstat(out.fileno()).st_size == said
+                self._judge(process.returncode, errors, moment, done)
+            finally:
                 kill(process)
-                out, errors = process.communicate()
-            self.slowest = max(self.slowest, time.monotonic() - begun)
-            # what has said and written all is done: Python's own end may take seconds
-            done = process.returncode == 0 and out == (waited.output or b"")
-            self._judge(process.returncode, errors.decode(errors="replace"), moment, done)
-        finally:
-            kill(process)
         self.check()
         if process.returncode == 0:
             self._finish()
 
+    def _wait(self, process: subprocess.Popen[bytes]) -> str:
+        """What it says on stderr until it has ended, or is ended after ``SECONDS``."""
+        begun = time.monotonic()
+        try:
+            _, errors = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            kill(process)
+            _, errors = process.communicate()
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        return errors.decode(errors="replace")
+
     def _judge(self, status: int, said: str, moment: float, done: bool) -> None:
         files = [Path(name).as_posix() for name in re.findall(r'File "([^"]+)"', said)]
-        ours = [f for f in files if f.startswith(ROOT.as_posix()) and not f.endswith(_FIRST)]
+        ours = [file for file in files if _is_ours(file)]
         if status in (-signal.SIGINT, 1) and not ours and (said.count("Interrupt") or not said):
             self.in_python += 1
             return
@@ -154,6 +166,13 @@ class Command(Victim):
         if self.left:
             self.problems.append(f"{self.left} temporary files were left")
             self.left = 0
+
+
+def _is_ours(file: str) -> bool:
+    """Whether a file of a traceback is the project's, past what is imported before the handler: an
+    environment inside of its folder, whose packages start before, isn't."""
+    in_project = file.startswith(ROOT.as_posix()) and not file.startswith(sys.prefix)
+    return in_project and not file.endswith(_FIRST)
 
 
 def interrupt_over_and_over(
