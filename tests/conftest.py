@@ -13,5 +13,3 @@ def _no_fast_form_fails(request):
     reported = [*fallback.seen]
     if request.node.get_closest_marker("fast_forms_fail") is None:
         assert not reported, reported
-    else:
-        assert reported, "no fast form failed"

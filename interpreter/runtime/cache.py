@@ -166,9 +166,7 @@ class BoundPlans:
         if results is not None:
             return results
         # The shapes may be those of another thread's run: then other inputs have changed since.
-        for slot, (shape, *_), (now, *_) in zip(
-            plan.inputs, open_key.inputs, inputs, strict=True
-        ):
+        for slot, (shape, *_), (now, *_) in zip(plan.inputs, open_key.inputs, inputs, strict=True):
             if (shape is None) == (now == shapes[slot]):
                 return self.bind(key, plan, names, arguments)
         return self.bind(open_key, plan, names, arguments, shapes)

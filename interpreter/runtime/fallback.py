@@ -2,8 +2,8 @@
 
 If they succeed, the results are right and nothing but the time tells that there is a defect. So
 whoever passes over an exception of a fast form notes it here, and a run that succeeds reports what
-was noted in it: with a warning, which asks the user for a report and which tests turn into an error,
-and in ``seen``, by which tests and the platforms' probe find it whatever became of the warning.
+was noted in it: with a warning, which asks the user to tell us, and in ``seen``, by which tests and
+the platforms' probe find it whatever becomes of the warning.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Limits and maxima of floats by their bits, where NumPy has no vector instructions.
 
 There (Pyodide for one) NumPy's clip, maximum, fmax and abs of floats jump by each number, and a
-processor guesses the jumps wrong where numbers are as in a network: 6 to 10 ns a number, and 1 where
-they are sorted. Whole numbers need no jumps: 0.3 to 1 ns. The bits of floats from 0 on, read as whole
-numbers, are in the floats' order, and those of negative floats are negative; ``_keys`` are in order
-for all of them. What isn't finite goes by floats: whether it is, a sum tells, at 0.2 ns a number.
+processor guesses the jumps wrong where numbers are as in a network: 6 to 10 ns a number, and 1 ns
+where they are sorted. Whole numbers need no jumps: 0.3 to 1 ns. The bits of floats from 0 on, read
+as whole numbers, are in the floats' order, and those of negative floats are negative; ``_keys`` are
+in order for all of them. What isn't finite goes by floats: a sum tells, at 0.2 ns a number.
 
-Below all is done by NumPy's float functions where there are vector instructions, or few numbers.
+Where there are vector instructions, or few numbers, NumPy's float functions do all of it.
 """
 
 from __future__ import annotations
