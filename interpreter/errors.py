@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 
 #: characters of a message, and of a name in it: files can have names of a megabyte
@@ -99,10 +100,20 @@ def refuses_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) and bool(_BEYOND_ADDRESSES.search(str(error)))
 
 
+def memory_reason(error: BaseException) -> str:
+    """What the message says of an error that ``refuses_memory``: for arrays beyond all addresses
+    NumPy has a dozen sentences, here there is one."""
+    if not isinstance(error, MemoryError):
+        bits = sys.maxsize.bit_length() + 1
+        advice = ": split the batch, or run it on 64 bits" if bits == 32 else ""
+        return f"an array is larger than {bits} bits can address{advice}"
+    return f"the machine is out of memory: {error}".rstrip(": ")
+
+
 def wrap_error(error: Exception, where: str) -> OnnxWalkError:
     """An OnnxWalkError in place of an unexpected exception."""
     if refuses_memory(error):
-        return LimitError(f"{where}: the machine is out of memory: {error}".rstrip(": "))
+        return LimitError(f"{where}: {memory_reason(error)}")
     if isinstance(error, RecursionError):
         return LimitError(f"{where}: nested too deeply for Python's stack")
     return OnnxWalkError(

@@ -203,7 +203,7 @@ class Bound:
         memories: list[Any] = [None] * len(self._places)
         for (slot, fixed, place), argument in zip(self._inputs, arguments, strict=True):
             if place is not None:
-                memories[place] = np.ascontiguousarray(argument)
+                memories[place] = np.asarray(argument, order="C")  # of rank 0, too
             elif fixed:
                 np.copyto(values[slot], argument)
             else:

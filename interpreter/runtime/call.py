@@ -12,6 +12,7 @@ from onnxwalk.interpreter.errors import (
     OnnxWalkError,
     OperatorError,
     RunStopped,
+    memory_reason,
     refuses_memory,
 )
 from onnxwalk.interpreter.ir.plan import Step
@@ -75,6 +76,8 @@ def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWa
         return error
     reason = str(error) or type(error).__name__
     of_memory = refuses_memory(error)
+    if of_memory:
+        reason = memory_reason(error)
     if of_memory or isinstance(error, RecursionError):
         text = f"{_call(step, arguments)}: {reason}"
         return LimitError(text, is_located=True, of_memory=of_memory)

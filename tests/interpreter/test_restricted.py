@@ -14,7 +14,7 @@ import pytest
 import onnxwalk
 from onnxwalk.interpreter import limits
 from onnxwalk.interpreter.budget import Budget
-from onnxwalk.interpreter.errors import refuses_memory
+from onnxwalk.interpreter.errors import memory_reason, refuses_memory
 from tests.support.harness import Case, feeds_of, one_node_model
 
 ROOT = Path(__file__).parents[2]
@@ -150,14 +150,43 @@ def test_what_is_too_large_for_any_memory(refused):
     assert not refuses_memory(ValueError("operands could not be broadcast together"))
 
 
+X, IMAGE = np.zeros(2, np.float32), np.zeros((1, 1, 2, 2), np.float32)
+#: operators whose results are larger than their inputs say: each in its own words by NumPy
+LARGE = [
+    Case("Expand", 13, [X[:1], np.array([1 << 40, 1 << 40])]),
+    Case("Expand", 13, [X[:1], np.array([1 << 61])], note="bytes"),
+    Case("Tile", 13, [X, np.array([1 << 61])]),
+    Case("ConstantOfShape", 9, [np.array([1 << 31, 1 << 31])]),
+    Case("Resize", 13, [IMAGE, None, None, np.array([1, 1, 1 << 31, 1 << 31])]),
+    Case("Pad", 13, [X, np.array([0, 1 << 61])]),
+    Case("Range", 11, [np.array(0), np.array(1 << 61), np.array(1)]),
+    Case("OneHot", 11, [np.zeros(4, np.int64), np.array(1 << 61), X]),
+    Case("CenterCropPad", 18, [X, np.array([1 << 61])]),
+    Case("MaxUnpool", 11, [IMAGE, IMAGE.astype(np.int64), np.array([1, 1, 1 << 31, 1 << 31])],
+         {"kernel_shape": [2, 2]}),
+    Case("RandomNormal", 1, [], {"shape": [1 << 61]}),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("executor", ["bound", "walk"])
-def test_arrays_beyond_all_addresses_are_limits(executor):
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_arrays_beyond_all_addresses_are_limits(case, executor):
     """NumPy has a ValueError for them, which isn't one of the model's or the caller's."""
-    x, shape = np.zeros(1, np.float32), np.array([1 << 40, 1 << 40], np.int64)
-    case = Case("Expand", 13, [x, shape])
     session = onnxwalk.load(one_node_model(case), limits=None, executor=executor)
-    with pytest.raises(onnxwalk.LimitError, match="Expand"):
+    with pytest.raises(onnxwalk.LimitError) as caught:
         session.run(None, feeds_of(case))
+    (line,) = str(caught.value).splitlines()
+    assert case.operator in line
+    assert line.endswith(": an array is larger than 64 bits can address")
+
+
+def test_what_32_bits_cannot_address_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("sys.maxsize", 2**31 - 1)
+    with pytest.raises(ValueError) as caught:
+        np.broadcast_to(np.zeros(1), (1 << 40, 1 << 40))
+    assert memory_reason(caught.value) == (
+        "an array is larger than 32 bits can address: split the batch, or run it on 64 bits"
+    )
 
 
 def test_without_reference_counts_memory_is_asked_for_again(monkeypatch):
