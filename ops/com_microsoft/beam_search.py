@@ -21,7 +21,7 @@ from onnxwalk.ops.com_microsoft.search_rules import (
     read_penalty,
 )
 from onnxwalk.ops.contract.cost import no_cost
-from onnxwalk.ops.contract.facts import declare, no_gradient
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import Calls, Subgraphs, runs_graphs
 from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.contract.registry import op
@@ -33,14 +33,14 @@ _COPY = np.float32(-1e9)
 _GPT, _T5, _WHISPER = 0, 1, 2
 
 
-@op("BeamSearch", since=1, domain=DOMAIN)
+@op("BeamSearch", since=1, domain=DOMAIN, optional=["min_length"])
 @runs_graphs
 def beam_search(
     input_ids,
     max_length,
-    min_length=None,
-    num_beams=None,
-    num_return_sequences=None,
+    min_length,
+    num_beams,
+    num_return_sequences,
     length_penalty=None,
     repetition_penalty=None,
     vocab_mask=None,
@@ -59,6 +59,7 @@ def beam_search(
     model_type=0,
     no_repeat_ngram_size=0,
     vocab_size=-1,
+    n_outputs,
 ):
     """The best continuations of each prompt, their scores, and the scores of all tokens on the way
 
@@ -86,39 +87,34 @@ def beam_search(
         model = EncoderDecoder(encoder, decoder, [input_ids, mask], start)
     else:
         raise ValueError(f"model_type {model_type} should be 0, 1 or 2")
-    beams = read_number(num_beams, "num_beams", 1)
-    most, least = read_lengths(start.shape[1], max_length, min_length)
-    beam = Beam(
-        model=model,
-        start=start,
-        beams=beams,
-        returned=_returned(num_return_sequences, beams),
-        max_length=most,
-        length_penalty=1.0 if length_penalty is None else as_float(length_penalty, "length_penalty"),
-        early_stopping=early_stopping == 1,
-        eos=eos_token_id,
-        pad=pad_token_id,
-        vocab_size=vocab_size,
-        rules={
+    beam = _beam(
+        model,
+        start,
+        decoder.reserve,
+        (max_length, min_length, num_beams, num_return_sequences, length_penalty),
+        {
             "repetition_penalty": read_penalty(repetition_penalty),
             "no_repeat_ngram_size": no_repeat_ngram_size,
             "vocab_mask": vocab_mask,
             "prefix_vocab_mask": prefix_vocab_mask,
-            "min_length": least,
         },
-        reserve=decoder.reserve,
+        returns_steps=n_outputs > 2,
+        early_stopping=early_stopping == 1,
+        eos=eos_token_id,
+        pad=pad_token_id,
+        vocab_size=vocab_size,
     )
     return (yield from beam.search())[:3]
 
 
-@op("WhisperBeamSearch", since=1, domain=DOMAIN)
+@op("WhisperBeamSearch", since=1, domain=DOMAIN, optional=["min_length"])
 @runs_graphs
 def whisper_beam_search(
     input_ids,
     max_length,
-    min_length=None,
-    num_beams=None,
-    num_return_sequences=None,
+    min_length,
+    num_beams,
+    num_return_sequences,
     length_penalty=None,
     repetition_penalty=None,
     vocab_mask=None,
@@ -147,6 +143,7 @@ def whisper_beam_search(
     model_type=2,
     no_repeat_ngram_size=0,
     vocab_size=-1,
+    n_outputs,
 ):
     """BeamSearch of the text of sounds, input_ids (B, features, time)
 
@@ -171,29 +168,24 @@ def whisper_beam_search(
             none=no_timestamps_token_id,
             first=beginning_timestamp_token_id,
         )
-    beams = read_number(num_beams, "num_beams", 1)
-    most, least = read_lengths(start.shape[1], max_length, min_length)
-    beam = Beam(
-        model=EncoderDecoder(encoder, decoder, [input_ids], start),
-        start=start,
-        beams=beams,
-        returned=_returned(num_return_sequences, beams),
-        max_length=most,
-        length_penalty=1.0 if length_penalty is None else as_float(length_penalty, "length_penalty"),
-        early_stopping=early_stopping == 1,
-        eos=eos_token_id,
-        pad=pad_token_id,
-        vocab_size=vocab_size,
-        rules={
+    beam = _beam(
+        EncoderDecoder(encoder, decoder, [input_ids], start),
+        start,
+        decoder.reserve,
+        (max_length, min_length, num_beams, num_return_sequences, length_penalty),
+        {
             "repetition_penalty": read_penalty(repetition_penalty),
             "no_repeat_ngram_size": no_repeat_ngram_size,
             "vocab_mask": vocab_mask,
             "prefix_vocab_mask": prefix_vocab_mask,
-            "min_length": least,
             "temperature": 1.0 if temperature is None else as_float(temperature, "temperature"),
             "timestamps": timestamps,
         },
-        reserve=decoder.reserve,
+        returns_steps=n_outputs > 2,
+        early_stopping=early_stopping == 1,
+        eos=eos_token_id,
+        pad=pad_token_id,
+        vocab_size=vocab_size,
     )
     sequences, scores, steps, first = yield from beam.search()
     silence = np.zeros(len(input_ids), np.float32)
@@ -218,30 +210,34 @@ class Beam:
     vocab_size: int
     rules: dict[str, Any]
     reserve: Any
+    returns_steps: bool  # whether the scores of all tokens at each step are asked for
 
     def search(self) -> Calls[tuple[Any, ...]]:
         """The sequences (B, R, max_length), their scores (B, R), the scores of all tokens at each
-        step (max_length - S, B, beams, V), and the logarithms of the first ones' probabilities."""
+        step (max_length - S, B, beams, V), and the logarithms of the first ones' probabilities,
+        (B, V)."""
         check_tokens(self.eos, self.pad)
         batch, length = self.start.shape
         logits = of_vocabulary((yield from self.model.begin()), self.vocab_size)
         first, vocabulary = log_softmax(logits), logits.shape[-1]
         rules = self._rules(vocabulary)
-        steps = self.max_length - length
-        self.reserve(4 * batch * (self.returned * self.max_length + steps * self.beams * vocabulary))
-        every = np.zeros((steps, batch, self.beams, vocabulary), np.float32)
+        kept = self.max_length - length if self.returns_steps else 0
+        self.reserve(4 * batch * (self.returned * self.max_length + kept * self.beams * vocabulary))
+        steps = np.zeros((kept, batch, self.beams, vocabulary), np.float32)
         ended = [Ended(self.beams, self.length_penalty, self.early_stopping) for _ in range(batch)]
         sequences = self.start.repeat(self.beams, 0)
         totals = np.full((batch, self.beams), _COPY)
         totals[:, 0] = 0
         scores = first.repeat(self.beams, 0)
-        for step in range(steps):
+        parents = np.arange(batch)
+        for step in range(self.max_length - length):
             if step:
                 logits = yield from self.model.go_on(sequences, parents)
                 scores = log_softmax(of_vocabulary(logits, self.vocab_size))
             rules.apply(scores, sequences, is_first=step == 0)
             scores += totals.reshape(-1, 1)
-            every[step] = scores.reshape(batch, self.beams, vocabulary)
+            if kept:
+                steps[step] = scores.reshape(batch, self.beams, vocabulary)
             tokens, totals, parents = self._choose(scores, sequences, ended)
             sequences = np.concatenate([sequences[parents], tokens[:, None]], 1)
             if step == 0:  # before, there was one row for each prompt
@@ -254,7 +250,7 @@ class Beam:
                     totals[b], sequences[b * self.beams : (b + 1) * self.beams], strict=True
                 ):
                     found.add(sequence, total)
-        return *self._results(ended), every, first
+        return *self._results(ended), steps, first
 
     def _choose(
         self, scores: np.ndarray, sequences: np.ndarray, ended: list[Ended]
@@ -284,7 +280,9 @@ class Beam:
 
     def _rules(self, vocabulary: int) -> Rules:
         check_mask("vocab_mask", self.rules["vocab_mask"], vocabulary)
-        check_mask("prefix_vocab_mask", self.rules["prefix_vocab_mask"], len(self.start), vocabulary)
+        check_mask(
+            "prefix_vocab_mask", self.rules["prefix_vocab_mask"], len(self.start), vocabulary
+        )
         return Rules(vocabulary, self.eos, **self.rules)
 
     def _results(self, ended: list[Ended]) -> tuple[np.ndarray, np.ndarray]:
@@ -335,13 +333,36 @@ def _first_tokens(given: np.ndarray | None, batch: int, start: int) -> np.ndarra
     return given
 
 
-def _returned(num_return_sequences: Any, beams: int) -> int:
-    returned = 1
-    if num_return_sequences is not None:
-        returned = as_int(num_return_sequences, "num_return_sequences")
+def _beam(
+    model: Any,
+    start: np.ndarray,
+    reserve: Any,
+    numbers: tuple[Any, ...],
+    rules: dict[str, Any],
+    **settings: Any,
+) -> Beam:
+    """The search of what the node's inputs say; ``numbers``: max_length, min_length, num_beams,
+    num_return_sequences, length_penalty."""
+    max_length, min_length, num_beams, num_return_sequences, length_penalty = numbers
+    beams, returned = (
+        as_int(num_beams, "num_beams"),
+        as_int(num_return_sequences, "num_return_sequences"),
+    )
     if not 1 <= returned <= beams:
         raise ValueError(f"num_return_sequences {returned} should be from 1 to num_beams {beams}")
-    return returned
+    most, least = read_lengths(start.shape[1], max_length, min_length)
+    penalty = 1.0 if length_penalty is None else as_float(length_penalty, "length_penalty")
+    return Beam(
+        model=model,
+        start=start,
+        beams=beams,
+        returned=returned,
+        max_length=most,
+        length_penalty=penalty,
+        rules={**rules, "min_length": least},
+        reserve=reserve,
+        **settings,
+    )
 
 
 # The calls of the subgraphs have costs of their own, and the results are reserved.

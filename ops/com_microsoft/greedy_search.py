@@ -142,9 +142,7 @@ def sampling(
     )
 
 
-def _filter(
-    scores: np.ndarray, top_p: float, least: int, value: float, *, custom: bool
-) -> None:
+def _filter(scores: np.ndarray, top_p: float, least: int, value: float, *, custom: bool) -> None:
     """Give ``value`` to the least probable tokens, whose probabilities add up to no more than
     1 - top_p, but for the ``least`` most probable ones; with ``custom``, to those that follow the
     first tokens with more than top_p together."""

@@ -90,14 +90,18 @@ class EncoderDecoder:
         self._starts = len(encoder.inputs) == len(given) + 1
         shape = getattr(decoder.inputs[0].type, "shape", None)
         self._reads_all = not (shape and len(shape) == 2 and shape[1] == 1)
-        reads_hidden = any(x.name == "encoder_hidden_states" for x in decoder.inputs[len(given) :][:1])
+        reads_hidden = any(
+            x.name == "encoder_hidden_states" for x in decoder.inputs[len(given) :][:1]
+        )
         if reads_hidden and not self._starts:
-            raise ValueError("decoder reads encoder_hidden_states, which the encoder doesn't return")
+            raise ValueError(
+                "decoder reads encoder_hidden_states, which the encoder doesn't return"
+            )
         self._first_past = len(given) + reads_hidden
         if (len(decoder.inputs) - self._first_past) % 4:
             raise ValueError(
-                f"decoder has {len(decoder.inputs)} inputs, of which {self._first_past} come before "
-                "the pasts: each layer should have 4 (others aren't supported)"
+                f"decoder has {len(decoder.inputs)} inputs: after {self._first_past} of them, 4 of "
+                "each layer are expected, and others aren't supported"
             )
         self._layers = (len(decoder.inputs) - self._first_past) // 4
         expected = 2 + 4 * self._layers if self._starts else 2 * self._layers

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+import onnxwalk
+
 I32, F32 = TensorProto.INT32, TensorProto.FLOAT
 
 
@@ -84,16 +86,29 @@ def gpt(
     table of tokens, (vocab, heads · size)."""
     g, n = Graph(prefix, seed, scale), heads * size
     table = outer_embedding or g.constant(g.random(vocab, n) * np.float32(np.sqrt(vocab)))
-    x = g.add("Add", g.add("Gather", table, "input_ids"),
-              g.add("Gather", g.random(256, n) * np.float32(16), "position_ids"))
-    inputs = [value("input_ids", I32, "B", "S"), value("position_ids", I32, "B", "S"),
-              value("attention_mask", I32, "B", "T")]
+    x = g.add(
+        "Add",
+        g.add("Gather", table, "input_ids"),
+        g.add("Gather", g.random(256, n) * np.float32(16), "position_ids"),
+    )
+    inputs = [
+        value("input_ids", I32, "B", "S"),
+        value("position_ids", I32, "B", "S"),
+        value("attention_mask", I32, "B", "T"),
+    ]
     outputs = [value("logits", F32, "B", "S", vocab)]
     for i in range(layers):
         mixed, _ = g.add(
-            "Attention", x, g.random(n, 3 * n), g.random(3 * n), "attention_mask", f"past_{i}",
+            "Attention",
+            x,
+            g.random(n, 3 * n),
+            g.random(3 * n),
+            "attention_mask",
+            f"past_{i}",
             outputs=[f"{prefix}mixed{i}", f"present_{i}"],
-            domain="com.microsoft", num_heads=heads, unidirectional=1,
+            domain="com.microsoft",
+            num_heads=heads,
+            unidirectional=1,
         )
         x = g.feed_forward(g.add("Add", x, g.dense(mixed, n, n)), n)
         inputs.append(value(f"past_{i}", F32, 2, "B", heads, "P", size))
@@ -121,25 +136,38 @@ def seq2seq(
     n = heads * size
     rng = np.random.default_rng(seed)
     shared = [
-        {name: rng.normal(size=shape).astype(np.float32) * np.float32(scale / np.sqrt(n))
-         for name, shape in {"qkv": (n, 3 * n), "o": (n, n), "q": (n, n), "p": (n, n),
-                             "m": (n, n)}.items()}
+        {
+            name: rng.normal(size=shape).astype(np.float32) * np.float32(scale / np.sqrt(n))
+            for name, shape in {
+                "qkv": (n, 3 * n),
+                "o": (n, n),
+                "q": (n, n),
+                "p": (n, n),
+                "m": (n, n),
+            }.items()
+        }
         for _ in range(layers)
     ]
     table = (scale * rng.normal(size=(vocab, n)) / 2).astype(np.float32)
     out = (scale * rng.normal(size=(n, vocab)) / np.sqrt(n)).astype(np.float32)
 
-    def decode(g: Graph, ids: str, mask: str | None, pasts: list[str] | None, cross: list[str],
-               names: list[str]) -> str:
+    def decode(
+        g: Graph,
+        ids: str,
+        mask: str | None,
+        pasts: list[str] | None,
+        cross: list[str],
+        names: list[str],
+    ) -> str:
         x = g.add("Gather", table, ids)
         for i, w in enumerate(shared):
-            q, k, v = (g.heads(part, heads, size) for part in g.add(
-                "Split", g.add("MatMul", x, w["qkv"]), outputs=3, axis=-1, num_outputs=3))
-            if pasts:
-                before = pasts[2 * i : 2 * i + 2]
-            else:
-                before = [g.constant(np.zeros((0,), np.float32))] * 2
-                before = []
+            q, k, v = (
+                g.heads(part, heads, size)
+                for part in g.add(
+                    "Split", g.add("MatMul", x, w["qkv"]), outputs=3, axis=-1, num_outputs=3
+                )
+            )
+            before = pasts[2 * i : 2 * i + 2] if pasts else []
             k = g.add("Concat", *before[:1], k, axis=2, outputs=[names[2 * i]])
             v = g.add("Concat", *before[1:], v, axis=2, outputs=[names[2 * i + 1]])
             mixed = g.attention(q, k, v, None, heads, size)
@@ -157,15 +185,21 @@ def seq2seq(
         inputs = [value("encoder_input_ids", F32, "B", whisper, "E")]
     else:
         h = e.add("Gather", table, "encoder_input_ids")
-        inputs = [value("encoder_input_ids", I32, "B", "E"),
-                  value("encoder_attention_mask", I32, "B", "E")]
+        inputs = [
+            value("encoder_input_ids", I32, "B", "E"),
+            value("encoder_attention_mask", I32, "B", "E"),
+        ]
     h = e.add("Tanh", e.dense(h, n, n), outputs=["encoder_hidden_states"])
     cross, caches, selves = [], [], []
     for i in range(layers):
         for kind in ("key", "value"):
             name = f"present_{kind}_cross_{i}"
-            e.add("Transpose", e.add("Reshape", e.dense(h, n, n), np.array([0, 0, heads, size])),
-                  perm=[0, 2, 1, 3], outputs=[name])
+            e.add(
+                "Transpose",
+                e.add("Reshape", e.dense(h, n, n), np.array([0, 0, heads, size])),
+                perm=[0, 2, 1, 3],
+                outputs=[name],
+            )
             cross.append(name)
             caches.append(value(name, F32, "B", heads, "E", size))
             selves.append(f"present_{kind}_self_{i}")
@@ -215,8 +249,12 @@ def generator(
     """A model of one node. ``order``: all names of the operator's inputs; those that aren't fed
     are left out."""
     node = helper.make_node(
-        operator, [name if name in feeds else "" for name in order], outputs,
-        domain="com.microsoft", name="search", **attributes,
+        operator,
+        [name if name in feeds else "" for name in order],
+        outputs,
+        domain="com.microsoft",
+        name="search",
+        **attributes,
     )
     while node.input and not node.input[-1]:
         del node.input[-1]
@@ -234,7 +272,106 @@ def generator(
 GREEDY = "input_ids max_length min_length repetition_penalty vocab_mask prefix_vocab_mask".split()
 GREEDY += ["attention_mask"]
 SAMPLING = [*GREEDY, "presence_mask", "seed"]
-BEAM = ("input_ids max_length min_length num_beams num_return_sequences length_penalty "
-        "repetition_penalty vocab_mask prefix_vocab_mask attention_mask decoder_input_ids "
-        "logits_processor").split()
+BEAM = (
+    "input_ids max_length min_length num_beams num_return_sequences length_penalty "
+    "repetition_penalty vocab_mask prefix_vocab_mask attention_mask decoder_input_ids "
+    "logits_processor"
+).split()
 WHISPER = [*BEAM, "cross_qk_layer_head", "extra_decoding_ids", "temperature"]
+
+
+class Body:
+    """A subgraph as an operator gets it, run as a model of its own."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+        session = onnxwalk.load(helper.make_model(graph, opset_imports=opsets, ir_version=9))
+        self.inputs = session.model.graph.inputs
+        self.output_types = [value.type for value in session.model.graph.outputs]
+        self._run = session.run
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        names = [value.name for value in self.inputs]
+        return tuple(self._run(None, dict(zip(names, inputs, strict=True))))
+
+    def reserve(self, nbytes: int) -> None:
+        """There is no limit."""
+
+
+def integer(x: int) -> np.ndarray:
+    return np.array([x], np.int32)
+
+
+def number(x: float) -> np.ndarray:
+    return np.array([x], np.float32)
+
+
+def random_search(kind: str, rng: np.random.Generator) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """A model and feeds with settings of all kinds; ``kind``: greedy, gpt, t5 or whisper."""
+    vocab, batch, length = (int(rng.integers(*limits)) for limits in ((8, 40), (1, 4), (1, 6)))
+    shape = {
+        "vocab": vocab,
+        "layers": int(rng.integers(1, 3)),
+        "seed": int(rng.integers(1e6)),
+        "scale": float(rng.choice([1, 2, 3])),
+    }
+    eos, pad, start = rng.integers(0, vocab, 3).tolist()
+    ids = rng.integers(0, vocab, (batch, length)).astype(np.int32)
+    if rng.random() < 0.5:
+        ids[:, : int(rng.integers(0, length))] = pad
+    most = (1 if kind == "t5" else length) + int(rng.integers(2, 13))
+    feeds: dict[str, Any] = {
+        "input_ids": ids,
+        "max_length": integer(most),
+        "min_length": integer(int(rng.choice([0, 0, rng.integers(0, most)]))),
+    }
+    if rng.random() < 0.4:
+        feeds["repetition_penalty"] = number(rng.choice([1, 0.7, 1.3, 2]))
+    if rng.random() < 0.3:
+        feeds["vocab_mask"] = (rng.random(vocab) < 0.8).astype(np.int32)
+    if rng.random() < 0.3:
+        feeds["prefix_vocab_mask"] = (rng.random((batch, vocab)) < 0.7).astype(np.int32)
+    if rng.random() < 0.3 and kind != "whisper":
+        feeds["attention_mask"] = (rng.random((batch, length)) < 0.8).astype(np.int32)
+        feeds["attention_mask"][:, -1] = 1
+    settings: dict[str, Any] = {
+        "eos_token_id": eos,
+        "pad_token_id": pad,
+        "no_repeat_ngram_size": int(rng.choice([0, 0, 1, 2, 3])),
+    }
+    if kind in ("greedy", "gpt"):
+        settings["decoder"] = gpt(**shape)
+        if rng.random() < 0.2:
+            settings["init_decoder"] = gpt(**{**shape, "seed": 7, "prefix": "init_"})
+    if kind == "greedy":
+        return generator("GreedySearch", feeds, GREEDY, ["sequences"], **settings), feeds
+    beams = int(rng.integers(1, 5))
+    feeds |= {
+        "num_beams": integer(beams),
+        "num_return_sequences": integer(int(rng.integers(1, beams + 1))),
+        "length_penalty": number(rng.choice([1, 0, -1, 0.5, 2])),
+    }
+    settings["early_stopping"] = int(rng.integers(0, 2))
+    outputs = ["sequences", "sequences_scores"]
+    if kind == "gpt":
+        return generator("BeamSearch", feeds, BEAM, outputs, **settings), feeds
+    settings |= {"decoder_start_token_id": start, "model_type": 1}
+    if kind == "t5":
+        starts = bool(rng.integers(2))
+        settings["encoder"], settings["decoder"] = seq2seq(
+            **shape,
+            start=starts,
+            hidden_states=starts and bool(rng.integers(2)),
+            whole_sequence=bool(rng.integers(2)),
+        )
+        return generator("BeamSearch", feeds, BEAM, outputs, **settings), feeds
+    feeds["decoder_input_ids"] = feeds["input_ids"]
+    feeds["input_ids"] = rng.normal(size=(batch, 5, 6)).astype(np.float32)
+    feeds["temperature"] = number(rng.choice([0.5, 1, 2]))
+    feeds["logits_processor"] = integer(int(rng.integers(2)))
+    encoder, decoder = seq2seq(**shape, whisper=5, hidden_states=bool(rng.integers(2)))
+    names = "translate transcribe start_of_lm no_speech no_timestamps beginning_timestamp".split()
+    tokens = np.sort(rng.choice(vocab, len(names), replace=False)).tolist()
+    settings |= {f"{name}_token_id": t for name, t in zip(names, tokens, strict=True)}
+    settings |= {"model_type": 2, "encoder": encoder, "decoder": decoder}
+    return generator("WhisperBeamSearch", feeds, WHISPER, outputs, **settings), feeds
