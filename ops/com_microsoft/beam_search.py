@@ -132,13 +132,13 @@ def whisper_beam_search(
     eos_token_id,
     pad_token_id,
     decoder_start_token_id=-1,
-    translate_token_id=-1,
-    transcribe_token_id=-1,
-    start_of_lm_token_id=-1,
-    no_speech_token_id=-1,
-    no_timestamps_token_id=-1,
-    beginning_timestamp_token_id=-1,
-    decoder_output_cross_qk=0,
+    translate_token_id=None,
+    transcribe_token_id=None,
+    start_of_lm_token_id=None,
+    no_speech_token_id=None,
+    no_timestamps_token_id=None,
+    beginning_timestamp_token_id=None,
+    decoder_output_cross_qk=None,
     early_stopping=0,
     model_type=2,
     no_repeat_ngram_size=0,
@@ -160,13 +160,15 @@ def whisper_beam_search(
     start = _first_tokens(decoder_input_ids, len(input_ids), decoder_start_token_id)
     timestamps = None
     if read_number(logits_processor, "logits_processor", 0) == 1:
+        if beginning_timestamp_token_id is None:
+            raise ValueError("the attribute beginning_timestamp_token_id is missing")
         timestamps = Timestamps(
-            start=decoder_start_token_id,
-            translate=translate_token_id,
-            transcribe=transcribe_token_id,
-            start_of_lm=start_of_lm_token_id,
-            none=no_timestamps_token_id,
-            first=beginning_timestamp_token_id,
+            decoder_start_token_id,
+            translate_token_id,
+            transcribe_token_id,
+            start_of_lm_token_id,
+            no_timestamps_token_id,
+            beginning_timestamp_token_id,
         )
     beam = _beam(
         EncoderDecoder(encoder, decoder, [input_ids], start),
@@ -189,7 +191,7 @@ def whisper_beam_search(
     )
     sequences, scores, steps, first = yield from beam.search()
     silence = np.zeros(len(input_ids), np.float32)
-    if 0 <= no_speech_token_id < first.shape[1]:
+    if no_speech_token_id is not None and 0 <= no_speech_token_id < first.shape[1]:
         silence = np.exp(first[:, no_speech_token_id])
     return sequences, scores, steps, None, silence
 

@@ -210,5 +210,6 @@ def _generate(
 
 
 # The calls of the subgraphs have costs of their own, and the results are reserved.
-declare(greedy_search, sampling, cost=no_cost, flops=flops.zero, vjp=no_gradient)
+declare(greedy_search, sampling, cost=no_cost, flops=flops.zero)
 declare(greedy_search, sampling, subgraphs=Subgraphs(grows=True))
+declare(greedy_search, vjp=no_gradient)  # of whole numbers

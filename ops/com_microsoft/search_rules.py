@@ -22,10 +22,10 @@ class Timestamps:
     decrease; tokens from ``first`` on are times."""
 
     start: int
-    translate: int
-    transcribe: int
-    start_of_lm: int
-    none: int
+    translate: int | None
+    transcribe: int | None
+    start_of_lm: int | None
+    none: int | None
     first: int
 
     def apply(self, scores: np.ndarray, sequence: np.ndarray, eos: int) -> None:
@@ -132,9 +132,9 @@ def of_vocabulary(logits: np.ndarray, vocab_size: int) -> np.ndarray:
     return logits[:, :vocab_size] if vocab_size > 0 else logits
 
 
-def _forbid(scores: np.ndarray, *tokens: int) -> None:
+def _forbid(scores: np.ndarray, *tokens: int | None) -> None:
     for token in tokens:
-        if 0 <= token < scores.size:
+        if token is not None and 0 <= token < scores.size:
             scores[token] = LOWEST
 
 
