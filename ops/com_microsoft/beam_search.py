@@ -15,12 +15,14 @@ from onnxwalk.ops.com_microsoft.search_rules import (
     Timestamps,
     check_mask,
     check_tokens,
+    cost_of_tokens,
+    most,
     of_vocabulary,
     read_lengths,
     read_number,
     read_penalty,
 )
-from onnxwalk.ops.contract.cost import no_cost
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import Calls, Subgraphs, runs_graphs
 from onnxwalk.ops.contract.records import record
@@ -30,6 +32,8 @@ from onnxwalk.ops.shared.values import as_float, as_int
 
 #: the score of the beams that are copies of the first one, at the start
 _COPY = np.float32(-1e9)
+#: how many arrays as large as the scores of a step there are at once
+_COPIES = 8
 _GPT, _T5, _WHISPER = 0, 1, 2
 
 
@@ -224,7 +228,8 @@ class Beam:
         first, vocabulary = log_softmax(logits), logits.shape[-1]
         rules = self._rules(vocabulary)
         kept = self.max_length - length if self.returns_steps else 0
-        self.reserve(4 * batch * (self.returned * self.max_length + kept * self.beams * vocabulary))
+        held = self.beams * vocabulary * (kept + _COPIES)
+        self.reserve(4 * batch * (self.returned * self.max_length + held))
         steps = np.zeros((kept, batch, self.beams, vocabulary), np.float32)
         ended = [Ended(self.beams, self.length_penalty, self.early_stopping) for _ in range(batch)]
         sequences = self.start.repeat(self.beams, 0)
@@ -352,14 +357,14 @@ def _beam(
     )
     if not 1 <= returned <= beams:
         raise ValueError(f"num_return_sequences {returned} should be from 1 to num_beams {beams}")
-    most, least = read_lengths(start.shape[1], max_length, min_length)
+    longest, least = read_lengths(start.shape[1], max_length, min_length)
     penalty = 1.0 if length_penalty is None else as_float(length_penalty, "length_penalty")
     return Beam(
         model=model,
         start=start,
         beams=beams,
         returned=returned,
-        max_length=most,
+        max_length=longest,
         length_penalty=penalty,
         rules={**rules, "min_length": least},
         reserve=reserve,
@@ -367,6 +372,18 @@ def _beam(
     )
 
 
-# The calls of the subgraphs have costs of their own, and the results are reserved.
-declare(beam_search, whisper_beam_search, cost=no_cost, flops=flops.zero)
-declare(beam_search, whisper_beam_search, subgraphs=Subgraphs(grows=True))
+@beam_search.cost
+def cost_of_beam_search(
+    input_ids: np.ndarray,
+    max_length: np.ndarray,
+    min_length: Any,
+    num_beams: np.ndarray,
+    *_: Any,
+    **__: Any,
+) -> Cost:
+    """The sequences; scores are reserved, and calls of subgraphs have costs of their own."""
+    return cost_of_tokens(len(input_ids) * most(num_beams), max_length)
+
+
+whisper_beam_search.cost(cost_of_beam_search)
+declare(beam_search, whisper_beam_search, flops=flops.zero, subgraphs=Subgraphs(grows=True))

@@ -14,16 +14,20 @@ from onnxwalk.ops.com_microsoft.search_rules import (
     Rules,
     check_mask,
     check_tokens,
+    cost_of_tokens,
     of_vocabulary,
     read_lengths,
     read_penalty,
 )
-from onnxwalk.ops.contract.cost import no_cost
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.graphs import Calls, Subgraphs, runs_graphs
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.values import as_int
+
+#: how many arrays as large as the scores of a step there are at once
+_COPIES = 12
 
 
 @op("GreedySearch", since=1, domain=DOMAIN)
@@ -61,9 +65,9 @@ def greedy_search(
         model_type, decoder, init_decoder, input_ids, attention_mask, pad_token_id
     )
     lengths = read_lengths(input_ids.shape[1], max_length, min_length)
-    decoder.reserve(input_ids.itemsize * len(input_ids) * lengths[0])
     sequences, _ = yield from _generate(
         model,
+        decoder.reserve,
         input_ids,
         lengths,
         eos_token_id,
@@ -134,10 +138,17 @@ def sampling(
         model_type, decoder, init_decoder, input_ids, attention_mask, pad_token_id
     )
     lengths = read_lengths(input_ids.shape[1], max_length, min_length)
-    decoder.reserve(input_ids.itemsize * len(input_ids) * lengths[0])
     return (
         yield from _generate(
-            model, input_ids, lengths, eos_token_id, pad_token_id, vocab_size, rules, draw
+            model,
+            decoder.reserve,
+            input_ids,
+            lengths,
+            eos_token_id,
+            pad_token_id,
+            vocab_size,
+            rules,
+            draw,
         )
     )
 
@@ -173,6 +184,7 @@ def _decoder_only(
 
 def _generate(
     model: Gpt,
+    reserve: Callable[[int], None],
     start: np.ndarray,
     lengths: tuple[int, int],
     eos: int,
@@ -195,6 +207,7 @@ def _generate(
         )
         scores = of_vocabulary(logits, vocab_size).copy()
         if is_first:
+            reserve(_COPIES * scores.nbytes)
             vocabulary = scores.shape[-1]
             check_mask("vocab_mask", changes["vocab_mask"], vocabulary)
             check_mask("prefix_vocab_mask", changes["prefix_vocab_mask"], batch, vocabulary)
@@ -209,7 +222,14 @@ def _generate(
     return sequences, scores
 
 
-# The calls of the subgraphs have costs of their own, and the results are reserved.
-declare(greedy_search, sampling, cost=no_cost, flops=flops.zero)
-declare(greedy_search, sampling, subgraphs=Subgraphs(grows=True))
+@greedy_search.cost
+def cost_of_greedy_search(
+    input_ids: np.ndarray, max_length: np.ndarray, *_: Any, **__: Any
+) -> Cost:
+    """The sequences; scores are reserved, and calls of subgraphs have costs of their own."""
+    return cost_of_tokens(len(input_ids), max_length)
+
+
+sampling.cost(cost_of_greedy_search)
+declare(greedy_search, sampling, flops=flops.zero, subgraphs=Subgraphs(grows=True))
 declare(greedy_search, vjp=no_gradient)  # of whole numbers

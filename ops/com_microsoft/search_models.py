@@ -8,7 +8,7 @@ of which each is row ``parents[i]`` of the ones before, with a token more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Gpt:
         tokens, one = sequences[:, -1:], np.ones((len(sequences), 1), INT)
         positions, mask = self._positions[parents], self._mask[parents]
         self._positions, self._mask = positions + INT.type(1), np.concatenate([mask, one], 1)
-        pasts = [_rows(past, parents, 1) for past in self._pasts]
+        pasts = _rows(self._pasts, parents, 1, self._decoder.reserve)
         self._pasts = []  # of two pasts of the same layer one is enough
         logits, *self._pasts = yield self._decoder, (tokens, positions, self._mask, *pasts)
         return _of_last_token(logits)
@@ -130,9 +130,10 @@ class EncoderDecoder:
     def go_on(self, sequences: np.ndarray, parents: np.ndarray) -> Calls[np.ndarray]:
         if len(sequences) != len(self._cross[0]):
             beams = len(sequences) // len(self._cross[0])
+            self._decoder.reserve(beams * sum(x.nbytes for x in (*self._fixed, *self._cross)))
             self._fixed = [x.repeat(beams, 0) for x in self._fixed]
             self._cross = [x.repeat(beams, 0) for x in self._cross]
-        self._pasts = [_rows(past, parents, 0) for past in self._pasts]
+        self._pasts = _rows(self._pasts, parents, 0, self._decoder.reserve)
         return (yield from self._decode(sequences if self._reads_all else sequences[:, -1:]))
 
     def _decode(self, tokens: np.ndarray) -> Calls[np.ndarray]:
@@ -164,8 +165,11 @@ def _of_last_token(logits: np.ndarray) -> np.ndarray:
     return logits[:, -1].astype(np.float32, copy=False)
 
 
-def _rows(x: np.ndarray, places: np.ndarray, axis: int) -> np.ndarray:
-    """The rows at these places; ``x`` itself if that is each once, in order."""
-    if np.array_equal(places, np.arange(x.shape[axis])):
-        return x
-    return x.take(places, axis)
+def _rows(
+    pasts: Sequence[np.ndarray], places: np.ndarray, axis: int, reserve: Callable[[int], None]
+) -> list[np.ndarray]:
+    """The rows at these places; the pasts themselves if that is each row once, in order."""
+    if all(np.array_equal(places, np.arange(past.shape[axis])) for past in pasts):
+        return list(pasts)
+    reserve(sum(past.nbytes // max(past.shape[axis], 1) * places.size for past in pasts))
+    return [past.take(places, axis) for past in pasts]

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.com_microsoft.generation import tokens_that_repeat
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.records import record
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL
 from onnxwalk.ops.shared.values import as_float, as_int
 
 #: the score of a token that can't be chosen
@@ -112,6 +114,17 @@ def read_penalty(tensor: np.ndarray | None) -> float:
     if not penalty > 0:
         raise ValueError(f"repetition_penalty {penalty} should be more than 0")
     return penalty
+
+
+def most(tensor: np.ndarray) -> int:
+    """A count for a rule of costs, before it is checked."""
+    return min(max(int(tensor.max(initial=0)), 0), 1 << 30)
+
+
+def cost_of_tokens(rows: int, max_length: np.ndarray) -> Cost:
+    """Sequences that grow to ``max_length``, and small arrays for each."""
+    memory = rows * (24 * most(max_length) + 24 * PER_ARRAY)
+    return Cost(memory, 20 * PER_CALL + memory // 4)
 
 
 def check_mask(name: str, mask: np.ndarray | None, *shape: int) -> np.ndarray | None:

@@ -281,7 +281,8 @@ WHISPER = [*BEAM, "cross_qk_layer_head", "extra_decoding_ids", "temperature"]
 
 
 class Body:
-    """A subgraph as an operator gets it, run as a model of its own."""
+    """A subgraph as an operator gets it, run as a model of its own. A call that was made before
+    takes no memory, so that the operator's own can be measured."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
@@ -289,13 +290,22 @@ class Body:
         self.inputs = session.model.graph.inputs
         self.output_types = [value.type for value in session.model.graph.outputs]
         self._run = session.run
+        self._known: dict[Any, tuple[Any, ...]] = {}
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
-        names = [value.name for value in self.inputs]
-        return tuple(self._run(None, dict(zip(names, inputs, strict=True))))
+        key = tuple((x.shape, x.tobytes()) for x in inputs)
+        if key not in self._known:
+            names = [value.name for value in self.inputs]
+            self._known[key] = tuple(self._run(None, dict(zip(names, inputs, strict=True))))
+        return self._known[key]
 
     def reserve(self, nbytes: int) -> None:
         """There is no limit."""
+
+
+def as_body(attribute: Any) -> Any:
+    """A graph as a ``Body``; other attributes unchanged."""
+    return Body(attribute) if isinstance(attribute, onnx.GraphProto) else attribute
 
 
 def integer(x: int) -> np.ndarray:
