@@ -1,4 +1,4 @@
-"""Subgraphs as the functions that operators call to run them (If, Loop, Scan)."""
+"""Subgraphs as the functions that operators call to run them (If, Loop, BeamSearch …)."""
 
 from __future__ import annotations
 
