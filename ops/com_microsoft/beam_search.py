@@ -75,6 +75,8 @@ def beam_search(
     Source: com.microsoft.BeamSearch-1, ONNX Runtime 1.32.
     """
     if model_type == _WHISPER:
+        if read_number(logits_processor, "logits_processor", 0):
+            raise ValueError("logits_processor needs the operator WhisperBeamSearch")
         start = _first_tokens(decoder_input_ids, len(input_ids), decoder_start_token_id)
         model: Any = EncoderDecoder(encoder, decoder, [input_ids], start)
     elif input_ids.ndim != 2 or input_ids.dtype != INT:
@@ -164,8 +166,8 @@ def whisper_beam_search(
     start = _first_tokens(decoder_input_ids, len(input_ids), decoder_start_token_id)
     timestamps = None
     if read_number(logits_processor, "logits_processor", 0) == 1:
-        if beginning_timestamp_token_id is None:
-            raise ValueError("the attribute beginning_timestamp_token_id is missing")
+        if beginning_timestamp_token_id is None or beginning_timestamp_token_id < 1:
+            raise ValueError("the attribute beginning_timestamp_token_id should be at least 1")
         timestamps = Timestamps(
             decoder_start_token_id,
             translate_token_id,

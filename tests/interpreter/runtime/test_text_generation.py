@@ -98,3 +98,9 @@ def test_in_place_of_onnxruntime():
     model, feeds = greedy()
     session = stand_in.InferenceSession(model.SerializeToString())
     np.testing.assert_array_equal(session.run(None, feeds)[0], run_onnxruntime(model, feeds)[0])
+
+
+def test_the_page_shows_the_decoder(tmp_path):
+    model, feeds = greedy(6)
+    onnxwalk.load(model).explore(feeds).save(tmp_path / "page.html")
+    assert "search/decoder" in (tmp_path / "page.html").read_text("utf-8")
