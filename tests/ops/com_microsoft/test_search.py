@@ -31,7 +31,7 @@ T5 = {
 }
 HEARS, WRITES = seq2seq(whisper=5, scale=2)
 WHISPERS = {"encoder": HEARS, "decoder": WRITES, **TOKENS, "decoder_start_token_id": 2}
-THREE = [i32(9), i32(0), i32(3), i32(2), number(0.5)]
+THREE = [i32(7), i32(0), i32(3), i32(2), number(0.5)]
 
 #: continued with two beams, the second prompt's text ends in another way beside the first one
 BESIDE = {**GPT, "decoder": gpt(vocab=12, seed=194, scale=1.0)}
