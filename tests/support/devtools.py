@@ -15,7 +15,6 @@ from typing import Any
 
 from tests.support.browser import CHROMIUM
 
-
 #: of keys with names: their number, and the text that they write
 _KEYS = {
     "Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), "Space": (32, " "), "End": (35, ""),
@@ -83,7 +82,9 @@ class Browser:
             self._write_console(text, True)
         elif event == "Log.entryAdded":
             entry = found["entry"]
-            self._write_console(f"{entry['text']} {entry.get('url', '')}", entry["level"] == "error")
+            self._write_console(
+                f"{entry['text']} {entry.get('url', '')}", entry["level"] == "error"
+            )
         elif event == "Network.requestWillBeSent":
             self.requests.append(found["request"]["url"])
         elif event == "Target.attachedToTarget":  # a worker
@@ -134,6 +135,16 @@ class Browser:
             kind = "keyDown" if text else "rawKeyDown"
             self.ask("Input.dispatchKeyEvent", type=kind, text=text, **stroke)
             self.ask("Input.dispatchKeyEvent", type="keyUp", **stroke)
+
+    def click(self, element: str) -> None:
+        """Click an element, which an expression gives, with the mouse, once it is there."""
+        self.wait(f"{element} && true")
+        x, y = self.run(
+            f"(box => [box.x + box.width / 2, box.y + box.height / 2])({element}"
+            ".getBoundingClientRect())"
+        )
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def choose(self, selector: str, *paths: Path) -> None:
         """Choose files in a file input."""
