@@ -9,8 +9,8 @@ the same with ONNX Runtime with one thread, ``onnxwalk run --workers``, ``--sche
 ``--scheduler`` with a Dask cluster that is running already and has run the model. Each is timed
 from its start to its end, from bytecode files, as an installed package has them; ratios are medians
 over the rounds. Of networks like ResNet50 and VGG16, random weights in their shapes, the memory of
-each worker is read in /proc: what it has to itself, and its share of all (Pss); and of all models the
-time until the first worker is there.
+each worker is read in /proc: what it has to itself, and its share of all (Pss); and of all models
+the time until the first worker is there.
 """
 
 from __future__ import annotations
