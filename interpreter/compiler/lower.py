@@ -18,6 +18,7 @@ from onnxwalk.interpreter.compiler.constants import (
 from onnxwalk.interpreter.compiler.context import Context, captured_names
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
+from onnxwalk.interpreter.runtime import fallback
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.cost import Cost, default_cost, no_cost
 
@@ -221,8 +222,10 @@ class _Lowering:
             if budget is not None:
                 budget.reserve(_PREPARED * nbytes)
             call = preparation.function(*constants, **keywords)
-        except Exception:
-            return None  # a run that reaches the node raises the error
+        except Exception as error:  # a run that reaches the node raises the error, or tells of it
+            if (text := fallback.defect(error, f"the preparation of {node.op_type}")) is None:
+                return None
+            return _unprepared(partial(operator.function, **keywords), text), None, node.inputs
         if call is None:  # the operator declines these constants or attributes
             return None
         rest = [n for i, n in named.items() if i not in preparation.constants]
@@ -244,6 +247,17 @@ class _Lowering:
             bind=self.bind,
         )
         return plan, outer
+
+
+def _unprepared(function: Callable[..., Any], text: str) -> Callable[..., Any]:
+    """The function of a node whose preparation failed, which says so if it doesn't fail itself."""
+
+    def call(*values: Any) -> Any:
+        results = function(*values)
+        fallback.add(text)
+        return results
+
+    return call
 
 
 def _releasing(bind: Callable[..., Any], release: Callable[[], None]) -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,6 +11,7 @@ from onnxwalk.interpreter.budget import Budget, current_budget, stop_request, us
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.runtime import fallback
 from onnxwalk.interpreter.runtime.batch_axis import axes_to_split
 from onnxwalk.interpreter.runtime.bind import Changing, ShapeChanged, Shapes
 from onnxwalk.interpreter.runtime.bound import Bound
@@ -87,12 +87,12 @@ class BoundPlans:
         if key is not None:
             bound = self._take(key)
             if bound is None:
-                if grows:
-                    with contextlib.suppress(Exception):  # the walk below has the message
-                        return self.run_new(key, plan, (), arguments)
-                elif key in self._seen:
-                    with contextlib.suppress(Exception):  # the walk below has the message
-                        return self.bind(key, plan, (), arguments)
+                if grows or key in self._seen:
+                    bind = self.run_new if grows else self.bind
+                    try:
+                        return bind(key, plan, (), arguments)
+                    except Exception as error:  # the walk below has the message
+                        fallback.note(error)
                 if len(self._seen) >= _MOST_REMEMBERED:
                     self._seen.clear()
                 self._seen.add(key)
@@ -132,7 +132,8 @@ class BoundPlans:
             if error.of_memory:  # of which the plan itself holds much
                 return None
             raise
-        except Exception:
+        except Exception as error:
+            fallback.note(error)
             return None
         self._idle.setdefault(key, []).append(bound)
         return results
@@ -166,8 +167,9 @@ class BoundPlans:
         results = None if bound is None else self._run(open_key, bound, arguments)
         if results is not None:
             return results
-        for slot, (shape, *_) in zip(plan.inputs, open_key.inputs, strict=True):
-            if shape is not None and shape != shapes[slot]:
+        # The shapes may be those of another thread's run: then other inputs have changed since.
+        for slot, (shape, *_), (now, *_) in zip(plan.inputs, open_key.inputs, inputs, strict=True):
+            if (shape is None) == (now == shapes[slot]):
                 return self.bind(key, plan, names, arguments)
         return self.bind(open_key, plan, names, arguments, shapes)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, current_budget
 from onnxwalk.interpreter.errors import LimitError
+from onnxwalk.interpreter.runtime import fallback
 from onnxwalk.interpreter.runtime.bound import Bound
 
 #: the most iterations at a time, and the bytes of their elements
@@ -116,7 +117,8 @@ class Lane:
             if error.of_memory:
                 return None
             raise
-        except Exception:  # a walk has the message, or succeeds
+        except Exception as error:  # a walk has the message, or succeeds
+            fallback.note(error)
             return None
         if self._budget is not None:
             self._budget.count_iterations(done)

@@ -16,6 +16,7 @@ from onnxwalk.interpreter.budget import Budget, stop_request, use_budget
 from onnxwalk.interpreter.errors import LimitError, RunStopped
 from onnxwalk.interpreter.ir.plan import Plan, Step
 from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.runtime import fallback
 from onnxwalk.interpreter.runtime.bind import Changing, ShapeChanged
 from onnxwalk.interpreter.runtime.bound import Bound, rehearse
 from onnxwalk.interpreter.runtime.walk import execute, walk
@@ -54,6 +55,16 @@ class ResidentPlan:
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """The outputs for the inputs that aren't resident. They may be in memory of the plan: they
         are valid until the next run. Raises as ``Session.run``."""
+        try:
+            results = self._results(arguments)
+        except BaseException:
+            fallback.forget()
+            raise
+        if fallback.noted:
+            fallback.report("training")
+        return results
+
+    def _results(self, arguments: Sequence[Any]) -> list[Any]:
         key = _types_of(arguments) if self._is_bound else None
         bound = None if key is None else self._kept.get(key)
         with computing():
@@ -91,7 +102,8 @@ class ResidentPlan:
         except LimitError as error:
             if not error.of_memory:
                 raise
-        except Exception:
+        except Exception as error:
+            fallback.note(error)
             return False
         else:
             return True
@@ -105,7 +117,8 @@ class ResidentPlan:
             )
         except RunStopped:
             raise
-        except Exception:  # a walk has the message, or succeeds
+        except Exception as error:  # a walk has the message, or succeeds
+            fallback.note(error)
             return None
 
     def _rehearse(self, arguments: Sequence[Any]) -> Packing | None:

@@ -11,17 +11,17 @@ import functools
 import itertools
 import os
 import time
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, copy_output, memory_owner, use_budget
-from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, RunStopped, refuses_memory
+from onnxwalk.interpreter.errors import OnnxWalkError, RunStopped
 from onnxwalk.interpreter.ir.model import Graph, Tensor
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.runtime import fallback
 from onnxwalk.interpreter.runtime.batch_axis import sample_axes
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
@@ -92,10 +92,24 @@ class Runner:
         try:
             with computing():
                 bound = Bound(plan, arguments)
-        except Exception:  # a walk has the message, or succeeds
-            return None
-        bound.outputs()
-        return bound, arguments
+        except Exception as error:  # a walk has the message, or succeeds
+            fallback.note(error)
+        else:
+            bound.outputs()
+            return bound, arguments
+        if fallback.noted:
+            self._compare_with_walk(plan, arguments)
+        return None
+
+    def _compare_with_walk(self, plan: Plan, arguments: list[Any]) -> None:
+        """Report that binding failed if a walk doesn't."""
+        try:
+            with computing():
+                execute(plan, arguments)
+        except Exception:  # its message comes where it is run
+            fallback.forget()
+        else:
+            fallback.report(self._source)
 
     def sample_axes(self, feeds: Feeds) -> list[int] | None:
         """The axis of each output along which the rows of the feeds lie, if each row's results
@@ -120,12 +134,17 @@ class Runner:
         """With a plan for these shapes, which is bound now if there is none. ``parts``: the number
         of parts of the batch of which this is one."""
         key, begun = signature(output_names, feeds), time.monotonic()
-        if key is not None:
-            results = self._bound.run(key, feeds)
-            if results is not None:
-                return results
-        with use_budget(self._budget(feeds, parts, begun)), computing():
-            return self._run_unbound(output_names, feeds, key)
+        try:
+            results = None if key is None else self._bound.run(key, feeds)
+            if results is None:
+                with use_budget(self._budget(feeds, parts, begun)), computing():
+                    results = self._run_unbound(output_names, feeds, key)
+        except BaseException:
+            fallback.forget()
+            raise
+        if fallback.noted:
+            fallback.report(self._source)
+        return results
 
     def _run_unbound(self, output_names: Names, feeds: Feeds, key: Hashable | None) -> list[Any]:
         plan, values = self._prepare(output_names, feeds)
@@ -141,18 +160,9 @@ class Runner:
             return self._bound.run_new(key, plan, tuple(values), arguments)
         except RunStopped:
             raise
-        except Exception as error:  # not kept, as it refers to the plan's memory
-            kind, reason = type(error), str(error)
-            is_limit = isinstance(error, LimitError) or refuses_memory(error)
-        results = _walk(plan, arguments)  # whose error names the step
-        if not is_limit:  # a walk uses less memory
-            warnings.warn(
-                f"{self._source}: {kind.__name__} in the bound plan, but the walk succeeded: "
-                f"{reason}; please report it",
-                RuntimeWarning,
-                stacklevel=1,
-            )
-        return results
+        except Exception as error:
+            fallback.note(error)
+        return _walk(plan, arguments)  # whose error names the step
 
     def run_in_one_thread(self, output_names: Names, feeds: Feeds) -> list[Any]:
         """With a bound plan, while BLAS has one thread if the session is to have one, and else no

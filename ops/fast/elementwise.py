@@ -11,8 +11,9 @@ import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_plain
 from onnxwalk.ops.contract.space import Bind, Space, memory_order
+from onnxwalk.ops.fast.bits import call_clip
 from onnxwalk.ops.fast.blocks import cache_blocks, call_with_vector
-from onnxwalk.ops.fast.calls import clip, maximum_into, scalar
+from onnxwalk.ops.fast.calls import maximum_into, scalar
 from onnxwalk.ops.fast.epilogue import activation
 from onnxwalk.ops.shared.numeric import dtype_limits
 
@@ -178,7 +179,7 @@ def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
     if x.dtype not in (np.float32, np.float64):
         return None
     y = space.like(x)
-    space.call(clip, x, scalar(0, x.dtype), scalar(math.inf, x.dtype), y)
+    call_clip(space, x, 0, math.inf, y)
     return y
 
 
@@ -220,7 +221,7 @@ def _bind_limits(space: Space, x: np.ndarray, low: float, high: float) -> np.nda
     if not low <= high:
         return None
     y = space.like(x)
-    space.call(clip, x, scalar(low, x.dtype), scalar(high, x.dtype), y)
+    call_clip(space, x, low, high, y)
     return y
 
 

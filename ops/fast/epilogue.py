@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.bits import call_clip, call_raise, max_pool_2x2
 from onnxwalk.ops.fast.blocks import call_with_vector
-from onnxwalk.ops.fast.calls import clip, largest_number_into, maximum_into, minimum_into, scalar
+from onnxwalk.ops.fast.calls import maximum_into, minimum_into, scalar
 
 #: activation(space, block, into, work=None) records the calls from a block to ``into``; they may
 #: overwrite ``work``, by default the block itself
@@ -58,22 +59,9 @@ class Epilogue(NamedTuple):
             raise_to_finite(space, into)
 
 
-def max_pool_2x2(space: Space, block: np.ndarray) -> np.ndarray:
-    """The largest number of each 2 × 2 of (…, H, W, M), NaN where there is none; an odd last row or
-    column is left out."""
-    height, width, outputs = block.shape[-3:]
-    rows = space.scratch((*block.shape[:-3], height // 2, width, outputs), block.dtype)
-    even, odd = block[..., 0 : height - 1 : 2, :, :], block[..., 1::2, :, :]
-    space.call(largest_number_into(rows), even, odd)
-    result = space.scratch((*rows.shape[:-2], width // 2, outputs), block.dtype)
-    into = largest_number_into(result)
-    space.call(into, rows[..., 0 : width - 1 : 2, :], rows[..., 1::2, :])
-    return result
-
-
 def raise_to_finite(space: Space, block: np.ndarray, places: slice | None = None) -> None:
     """NaN and -infinity become the lowest finite number, with which MaxPool of float32 begins."""
-    space.call(largest_number_into(block), block, scalar(np.finfo(block.dtype).min, block.dtype))
+    call_raise(space, block, np.finfo(block.dtype).min)
 
 
 #: memory that an activation may overwrite
@@ -96,7 +84,7 @@ def activation(
 
 def _clip(lowest: float, highest: float) -> Activation:
     def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
-        space.call(clip, x, scalar(lowest, x.dtype), scalar(highest, x.dtype), into)
+        call_clip(space, x, lowest, highest, into)
 
     return apply
 
@@ -154,7 +142,7 @@ def _hard_sigmoid(alpha: float = 0.2, beta: float = 0.5) -> Activation:
         work = x if work is None else work
         space.call(np.multiply, x, scalar(alpha, x.dtype), work)
         space.call(np.add, work, scalar(beta, x.dtype), work)
-        space.call(clip, work, scalar(0, x.dtype), scalar(1, x.dtype), into)
+        call_clip(space, work, 0, 1, into)
 
     return apply
 
@@ -165,7 +153,7 @@ def _hard_swish(*fixed: float) -> Activation:
     def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         other = space.scratch(x.shape, x.dtype)
         space.call(np.add, x, scalar(3, x.dtype), other)
-        space.call(clip, other, scalar(0, x.dtype), scalar(6, x.dtype), other)
+        call_clip(space, other, 0, 6, other)
         space.call(np.multiply, other, scalar(1 / 6, x.dtype), other)
         space.call(np.multiply, other, x, into)
 
@@ -179,7 +167,7 @@ def requantize(multiplier: np.ndarray, low: float, high: float) -> Activation:
         work = x if work is None else work
         call_with_vector(space, np.multiply, x, multiplier, work)
         space.call(np.rint, work, work)
-        space.call(clip, work, scalar(low, x.dtype), scalar(high, x.dtype), into)
+        call_clip(space, work, low, high, into)
 
     return apply
 

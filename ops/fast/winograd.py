@@ -28,8 +28,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.bits import max_pool_2x2, sizes_into
 from onnxwalk.ops.fast.blocks import split_range
-from onnxwalk.ops.fast.epilogue import Epilogue, max_pool_2x2
+from onnxwalk.ops.fast.epilogue import Epilogue
 from onnxwalk.ops.shared import products
 
 #: halves and integers, whose products are exact in float64
@@ -312,7 +313,7 @@ class _Block(NamedTuple):
     def _has_spike(self) -> bool:
         """Whether one value is so much larger than the others that they would lose digits."""
         sizes = self.sizes
-        np.abs(self.sample, sizes.reshape(self.sample.shape))
+        sizes_into(self.sample, sizes.reshape(self.sample.shape))
         # Infinity and NaN fail the comparison, and are computed directly.
         largest, total = np.maximum.reduce(sizes), np.dot(sizes, self.ones)
         return not largest * len(sizes) <= SPIKE * total < np.inf

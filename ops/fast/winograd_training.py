@@ -31,6 +31,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.bits import sizes_into
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.winograd import SPIKE
 from onnxwalk.ops.shared import products
@@ -405,7 +406,7 @@ class _Backward(_Part):
 def _has_spike(x: np.ndarray, memory: np.ndarray) -> bool:
     """Whether one value is so much larger than the others that they would lose digits."""
     sizes = memory.reshape(-1)[: x.size]
-    np.abs(x, sizes.reshape(x.shape))
+    sizes_into(x, sizes.reshape(x.shape))
     # Infinity and NaN fail the comparison, and are computed directly.
     largest, total = np.maximum.reduce(sizes), np.add.reduce(sizes)
     return not largest * len(sizes) <= SPIKE * total < np.inf

@@ -5,7 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from onnxwalk.interpreter.runtime.bind import Scope
 from tests.platforms import __main__ as command
+from tests.platforms import probe
+from tests.platforms.cases import write_cases
 from tests.platforms.fetch import Unavailable, prepared
 from tests.platforms.probe import USES, differs
 from tests.platforms.pythons import PLATFORMS, Debian, Platform
@@ -13,7 +16,7 @@ from tests.platforms.pythons import PLATFORMS, Debian, Platform
 RESULT = {
     "implementation": "CPython", "python": "3.13.5", "numpy": "2.2.4", "bits": 32,
     "byteorder": "little", "lacks": ["mmap", "fork"], "right": 7, "cases": 9, "uses": 14,
-    "seconds": 1.5, "demo": {"a.onnx": 1.25, "b.onnx": 2}, "wrong": {},
+    "seconds": 1.5, "demo": {"a.onnx": 1.25, "b.onnx": 2}, "slow": 0, "wrong": {},
 }  # fmt: skip
 
 
@@ -56,8 +59,12 @@ def test_a_platform_that_is_not_to_be_had(monkeypatch, capsys, tmp_path, without
 @pytest.mark.parametrize(
     "result, status, cell",
     [
-        (RESULT, 0, "| 7 | 0 | 14 | 0 | 3.2 ms | 1.5 |"),
-        (RESULT | {"wrong": {"a case": "other values"}}, 1, "| 7 | 0 | 14 | 1 | 3.2 ms | 1.5 |"),
+        (RESULT, 0, "| 7 | 0 | 14 | 0 | 0 | 3.2 ms | 1.5 |"),
+        (
+            RESULT | {"wrong": {"a case": "other values"}},
+            1,
+            "| 7 | 0 | 14 | 0 | 1 | 3.2 ms | 1.5 |",
+        ),
         (RuntimeError("ended\nby signal 11"), 1, "| i386 | broke off: ended by signal 11 |"),
     ],
 )
@@ -126,3 +133,19 @@ def test_folders_are_filled_once(monkeypatch, tmp_path):
 )
 def test_what_differs(found, text):
     assert differs(found, np.array([1, 2]), 0, 0) == text
+
+
+@pytest.mark.fast_forms_fail
+def test_a_fast_form_that_fails_is_wrong_although_results_are_right(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no such thing")
+
+    path = tmp_path / "cases.pickle"
+    write_cases(path, 40, backend=False)
+    monkeypatch.setattr(probe, "slow", {})
+    right, wrong = probe.run_cases(str(path))
+    assert not wrong
+    monkeypatch.setattr(Scope, "bind", fail)
+    fewer, wrong = probe.run_cases(str(path))
+    assert fewer < right and probe.slow == wrong
+    assert all("RuntimeError in the bound plan" in text for text in wrong.values())

@@ -60,7 +60,9 @@ def test_like_the_plain_operator(kind, data):
     found = run_bound(bind, [x, lengths, *initial], used_outputs=(wants_y, *[True] * states))
     assert found is not None
     for one, other in list(zip(found, expected, strict=True))[0 if wants_y else 1 :]:
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+        # states of Relu grow: what is left of sums of large ones has their rounding
+        largest = np.abs(other).max(initial=1)
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=max(1e-5, 1e-6 * largest))
 
 
 @pytest.mark.parametrize("quick", [False, True])
