@@ -79,7 +79,7 @@ def until_the_end(sequences, found, pad):
 def test_like_onnxruntime(kind):
     """The same tokens; where two sequences score the same but for rounding, the same scores."""
     ties = 0
-    for seed in range(40):
+    for seed in range(25):
         model, feeds = random_search(kind, np.random.default_rng(seed))
         expected, found = run_onnxruntime(model, feeds), onnxwalk.load(model).run(None, feeds)
         if kind == "greedy":
