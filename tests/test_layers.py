@@ -33,6 +33,7 @@ LAYERS = [
     [
         "interpreter.display",
         "interpreter.files",
+        "interpreter.wheels",
         "interpreter.limits",
         "interpreter.optional",
         "interpreter.streams",

@@ -283,9 +283,11 @@ class _Job:
             raise InvalidInputError(
                 f"{part}: the results would replace the part; choose another folder"
             )
-        folder.begin(self.facts(suffix))
+        record = folder.done(name, part) if resume else None
+        if record is not None or not dry_run:
+            folder.begin(self.facts(suffix))
         output = str(folder.path / name)
-        if resume and (record := folder.done(name, part)) is not None:
+        if record is not None:
             return Done(str(part), output, record.rows, record.damaged, was_done=True)
         begun = time.perf_counter()
         with folder.working() as work:
@@ -299,7 +301,8 @@ class _Job:
                 if not self.skips:
                     raise error.why from None
                 return Done(str(part), None, damaged={"": str(error.why)})
-            if dry_run:
+            if dry_run:  # which the hash of a large model, a part of the facts, is ready after
+                folder.begin(self.facts(suffix))
                 return Done(str(part), None, record.rows)
             folder.put(made, name, record)
         return Done(str(part), output, record.rows, record.damaged, time.perf_counter() - begun)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -14,15 +14,49 @@ from onnxwalk.interpreter.reader.source import release_pages
 from onnxwalk.interpreter.session import Session, load
 
 _MOST = 4  # that are kept
+_LARGE = 1 << 23  # bytes whose hash takes longer than it takes to start a thread
 
 
-@dataclass(frozen=True)
 class Loaded:
-    """A session, and the sha256 of the bytes that it was made of: the file's, and those of its
-    external data."""
+    """A session, and what identifies the model."""
 
-    session: Session
-    sha256: str
+    def __init__(self, session: Session) -> None:
+        """Raises InvalidInputError for a session that has been pickled: it has no file any more."""
+        self.session = session
+        self._maps: Sequence[memoryview] = session.model.maps
+        if not self._maps:
+            raise InvalidInputError(
+                f"{session.model.source}: this session was made of no file; pass the model's path, "
+                "or its bytes"
+            )
+        self._sha256: str | None = None
+        self._thread: threading.Thread | None = None
+        if sum(data.nbytes for data in self._maps) > _LARGE:
+            try:  # hashing lets other threads run: the model is used meanwhile
+                thread = threading.Thread(target=self._hash, daemon=True)
+                thread.start()
+                self._thread = thread
+            except RuntimeError:  # a platform without threads
+                return
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes that the session was made of: the file's, and those of its external data.
+        Waits until it is known."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._sha256 is None:
+            self._hash()
+        assert self._sha256 is not None
+        return self._sha256
+
+    def _hash(self) -> None:
+        digest = hashlib.sha256()
+        for data in self._maps:
+            digest.update(data)
+        release_pages(self._maps)
+        self._sha256 = digest.hexdigest()
 
 
 #: what was asked for, which is kept so that its ``id`` stays its own, and what was loaded
@@ -58,20 +92,5 @@ def cached_session(model: Any, options: Mapping[str, Any] | None = None) -> Load
         session = model if isinstance(model, Session) else load(model, **(options or {}))
         if len(_loaded) >= _MOST:
             _loaded.pop(next(iter(_loaded)))
-        _loaded[key] = model, Loaded(session, _fingerprint(session))
+        _loaded[key] = model, Loaded(session)
     return _loaded[key][1]
-
-
-def _fingerprint(session: Session) -> str:
-    """Raises InvalidInputError for a session that has been pickled: it has no file any more."""
-    maps = session.model.maps
-    if not maps:
-        raise InvalidInputError(
-            f"{session.model.source}: this session was made of no file; pass the model's path, or "
-            "its bytes"
-        )
-    digest = hashlib.sha256()
-    for data in maps:
-        digest.update(data)
-    release_pages(maps)
-    return digest.hexdigest()

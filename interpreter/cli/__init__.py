@@ -46,8 +46,9 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     debug, failure = False, 1
     try:
-        parser = build_parser()
-        if not (sys.argv[1:] if argv is None else argv):
+        argv = sys.argv[1:] if argv is None else argv
+        parser = build_parser(next((text for text in argv if not text.startswith("-")), None))
+        if not argv:
             parser.print_help(sys.stderr)
             return 2
         args = parser.parse_args(argv)
@@ -71,19 +72,20 @@ def _main(argv: Sequence[str] | None) -> int:
         return failure
 
 
-def build_parser() -> Parser:
-    """The parser of the command line, with all commands."""
+def build_parser(command: str | None = None) -> Parser:
+    """The parser of the command line: with one command, whose import alone takes time then, or with
+    all, also if none has that name."""
     parser = Parser(
         prog="onnxwalk", description="Run and examine ONNX models with nothing but NumPy."
     )
     parser.add_argument("-V", "--version", action="version", version=onnxwalk.__version__)
     _add_debug(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"{__name__}.{module.name}").add_parser(commands)
-    for command in commands.choices.values():
-        _add_debug(command, default=argparse.SUPPRESS)  # keep a --debug before the command
+    names = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
+    for name in [n for n in names if n.replace("_", "-") == command] or names:
+        importlib.import_module(f"{__name__}.{name}").add_parser(commands)
+    for added in commands.choices.values():
+        _add_debug(added, default=argparse.SUPPRESS)  # keep a --debug before the command
     return parser
 
 

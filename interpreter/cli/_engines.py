@@ -15,6 +15,7 @@ import numpy as np
 
 import onnxwalk
 from onnxwalk.interpreter.optional import onnxruntime_session, require
+from onnxwalk.interpreter.runtime.threads import BLAS_VARIABLES
 
 OURS = "onnxwalk"
 
@@ -55,8 +56,7 @@ def import_engine(name: str, threads: int) -> None:
 
 def blas_environment(threads: int) -> dict[str, str]:
     """The environment variables that set the number of threads of NumPy's BLAS libraries."""
-    names = "OPENBLAS_NUM_THREADS OMP_NUM_THREADS MKL_NUM_THREADS VECLIB_MAXIMUM_THREADS"
-    return dict.fromkeys([*names.split(), "BLIS_NUM_THREADS"], str(threads))
+    return dict.fromkeys(BLAS_VARIABLES, str(threads))
 
 
 def open_engine(

@@ -27,7 +27,12 @@ from onnxwalk.interpreter.rows.images import SUFFIXES
 from onnxwalk.interpreter.rows.outputs import FORMATS
 from onnxwalk.interpreter.rows.reader import read_literal
 from onnxwalk.interpreter.rows.sources import Source, find_files, parse_source, split_name
-from onnxwalk.interpreter.runtime.threads import blas_threads, can_set_threads, cores
+from onnxwalk.interpreter.runtime.threads import (
+    BLAS_VARIABLES,
+    blas_threads,
+    can_set_threads,
+    cores,
+)
 from onnxwalk.interpreter.session import Session
 
 if TYPE_CHECKING:
@@ -140,6 +145,7 @@ def _run(
 
 def _cluster(args: argparse.Namespace) -> Callable[[Parts], AnyPool]:
     """Workers of a Dask scheduler. Raises InvalidInputError for options that are its own to set."""
+    from onnxwalk.interpreter.dask.connection import begin_workers
     from onnxwalk.interpreter.dask.parts import DaskPool
 
     if args.workers and args.scheduler != "local":
@@ -151,6 +157,8 @@ def _cluster(args: argparse.Namespace) -> Callable[[Parts], AnyPool]:
             "--retries can't be combined with --scheduler, which has a setting for it: "
             "distributed.scheduler.allowed-failures"
         )
+    if args.scheduler == "local":
+        begin_workers()
     timeout = args.part_timeout or _TIMEOUT
     return lambda parts: DaskPool(parts, args.scheduler, args.workers, timeout=timeout)
 
@@ -231,8 +239,7 @@ def _few_threads(count: int) -> Any:
         with blas_threads(count):
             yield
         return
-    variables = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    if cores() > 1 and not any(os.environ.get(name) for name in variables):
+    if cores() > 1 and not any(os.environ.get(name) for name in BLAS_VARIABLES):
         print(
             "onnxwalk: warning: each worker may use as many threads as BLAS likes, which slows "
             'them down: pip install "onnxwalk[threads]", or set OPENBLAS_NUM_THREADS=1',

@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="class names (default: those in the model)"
     )
-    text = "iterations of each If, Loop and Scan to show"
+    text = "runs of each subgraph (of If, Loop, Scan …) to show"
     add_integer(parser, "--iterations", text, default=ITERATIONS, least=0)
     parser.add_argument(
         "--size",

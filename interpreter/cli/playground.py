@@ -37,6 +37,11 @@ def add_parser(commands: Any) -> None:
         "copied, or an address, from which the page then loads it"
     )
     parser.add_argument("--pyodide", metavar="WHERE", help=text)
+    text = (
+        "with a JupyterLite beside the page, and a notebook in it that runs a CNN, a SimpleRNN and "
+        "an LSTM step by step (extra: notebook)"
+    )
+    parser.add_argument("--notebook", action="store_true", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onnxwalk-")))
         else:
             folder = args.output
-        site = write_site(folder, args.pyodide)
+        site = write_site(folder, args.pyodide, notebook=args.notebook)
         if args.output is not None:
             _show.line(
                 f"{folder}: {_show.count(site.files, 'file')}, {_show.size(site.size)}, "

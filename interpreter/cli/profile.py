@@ -30,9 +30,9 @@ The nodes are those after the rewrites, in a plan bound to the shapes of the inp
 --no-optimize those of the file. Times are medians. FLOP counts additions and multiplications of
 the formula, bytes each input and output once. Ceiling is the speed relative to the highest that
 this machine reaches in a matrix product or a copy, measured now. Memory is that of the live
-intermediate values, without the weights. Nodes inside of If, Loop and Scan are measured in a walk
-through all iterations, which takes longer than a run: their shares are of the time of the node
-around them, there.
+intermediate values, without the weights. Nodes inside of subgraphs (of Loop, for instance) are
+measured in a walk through all iterations, which takes longer than a run: their shares are of the
+time of the node around them, there.
 
 Inputs without --input get random values, as with `run --random`.
 """
@@ -179,9 +179,7 @@ def _show_inside(inside: Sequence[Mapping[str, Any]], top: int) -> None:
         return
     slowest = sorted(inside, key=lambda node: -node["seconds"])[:top]
     count = _show.count(len(slowest), "node")
-    _show.heading(
-        f"inside of If, Loop and Scan, walked through: the slowest {count} of {len(inside)}"
-    )
+    _show.heading(f"inside of subgraphs, walked through: the slowest {count} of {len(inside)}")
     rows = [
         (
             node["node"],

@@ -134,7 +134,7 @@ def add_parser(commands: Any) -> None:
         help="dump only values whose name, node, operator or Keras layer matches, as in 'dense*' "
         "or Conv",
     )
-    text = f"dump the first N iterations of each If, Loop and Scan (default: {ITERATIONS})"
+    text = f"dump the first N runs of each subgraph (of If, Loop, Scan …) (default: {ITERATIONS})"
     add_integer(parser, "--iterations", text, least=0)
     parser.add_argument(
         "--dry-run",

@@ -1,4 +1,4 @@
-"""Subgraphs as the functions that operators call to run them (If, Loop, Scan)."""
+"""Subgraphs as the functions that operators call to run them (If, Loop, BeamSearch …)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,16 @@ class Body:
         bound: BoundPlans | None = None,
         carried: int | None = None,
         at_once: bool = True,
+        grows: bool = False,
     ) -> None:
         """``carried``: of a loop, how many outputs are inputs of the next iteration; ``at_once``:
-        whether several iterations may be run at once."""
+        whether several iterations may be run at once; ``grows``: whether inputs
+        have another shape in each call."""
         self._plan = plan
         self._captured = captured_values
         self._bound = bound
         self._carried = carried
+        self._grows = grows
         self._lane: Lane | None = None
         self._lanes_left = _MOST_LANES if at_once and carried is not None else 0
 
@@ -47,6 +50,11 @@ class Body:
         self._count_iteration()
         results = yield from walk(self._plan, [*inputs, *self._captured], inside)
         return self._counted(results)
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The declared ``name`` and ``type`` of each input."""
+        return self._plan.declared_inputs
 
     @property
     def output_types(self) -> tuple[Any, ...]:
@@ -86,7 +94,7 @@ class Body:
         arguments = [*inputs, *self._captured]
         if self._bound is None:
             return self._counted(execute(self._plan, arguments))
-        return self._counted(self._bound.call(self._plan, arguments))
+        return self._counted(self._bound.call(self._plan, arguments, self._grows))
 
     def run_ahead(
         self,
@@ -162,7 +170,7 @@ def add_bodies(
 
     def graphs(values: Sequence[Any], at_once: bool) -> dict[str, Body]:
         return {
-            name: Body(plan, values[outer], bound, count, at_once)
+            name: Body(plan, values[outer], bound, count, at_once, subgraphs.grows)
             for name, plan, outer, bound, count in parts
         }
 

@@ -114,6 +114,7 @@ class _Lowering:
             template=self.template,
             names={name: slot for name, slot in self.slots.items() if name},
             output_types=tuple(value.type for value in self.graph.outputs),
+            declared_inputs=tuple(self.graph.inputs),
         )
 
     def define(self, name: str) -> int:

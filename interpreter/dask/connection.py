@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+from onnxwalk.interpreter.batches.workers import can_fork
 from onnxwalk.interpreter.dask import probe
 from onnxwalk.interpreter.dask.reference import differing, versions
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.optional import require
+from onnxwalk.interpreter.runtime.threads import BLAS_VARIABLES
 
 #: seconds until a scheduler counts as unreachable
 _PATIENCE = 10
+
+#: what a process imports of which workers of our own are forked
+_IMPORTED = ("distributed.nanny", "onnxwalk.interpreter.cli", "onnxwalk.interpreter.dask.parts")
+#: of Dask's settings for these workers: no samples of their stacks, which nobody sees, and fewer
+#: looks at whether the event loop is late; together they take 8% of a worker's time
+_SETTINGS = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 
 
 def current_client() -> Any:
@@ -28,6 +37,23 @@ def current_client() -> Any:
         return None
 
 
+def begin_workers() -> None:
+    """Begin to import what workers on this machine need, in a process of its own, while this one
+    does something else: ``connect("local")`` forks them from it."""
+    if not can_fork():
+        return
+    from multiprocessing import forkserver
+
+    added = {name: "1" for name in BLAS_VARIABLES if name not in os.environ}
+    os.environ.update(added)  # BLAS reads them when NumPy is imported; a worker has one thread
+    try:
+        forkserver.set_forkserver_preload([*_IMPORTED])
+        forkserver.ensure_running()
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
 @contextlib.contextmanager
 def connect(scheduler: str, workers: int | None = None) -> Iterator[Any]:
     """A ``distributed.Client`` of a scheduler, by its address, or for "local" of a new one on this
@@ -36,22 +62,34 @@ def connect(scheduler: str, workers: int | None = None) -> Iterator[Any]:
     Raises InvalidInputError if it isn't reached, or its workers aren't like this process.
     """
     distributed = require("distributed", "'onnxwalk[dask]'")
-    cluster: Any = None
-    try:
-        if scheduler == "local":
-            # no page of diagnostics: it would need a port
-            cluster = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address=":0",
-                silence_logs=logging.CRITICAL,
-            )
-        with _quiet(), _reached(distributed, cluster or scheduler, scheduler) as client:
-            check_workers(client)
-            yield client
-    finally:
-        if cluster is not None:
-            cluster.close()
+    with contextlib.ExitStack() as exits:
+        cluster = (
+            exits.enter_context(_cluster(distributed, workers)) if scheduler == "local" else None
+        )
+        exits.enter_context(_quiet())
+        client = exits.enter_context(_reached(distributed, cluster or scheduler, scheduler))
+        check_workers(client)
+        yield client
+
+
+@contextlib.contextmanager
+def _cluster(distributed: Any, workers: int | None) -> Iterator[Any]:
+    """A scheduler in this process, and workers."""
+    settings: dict[str, Any] = dict(_SETTINGS)
+    if can_fork():
+        begin_workers()
+        settings["distributed.worker.multiprocessing-method"] = "forkserver"
+    # no page of diagnostics: it would need a port
+    with (
+        require("dask").config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+        yield cluster
 
 
 @contextlib.contextmanager

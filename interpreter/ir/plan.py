@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.interpreter.ir.model import Node, ValueType
+from onnxwalk.interpreter.ir.model import Node, ValueInfo, ValueType
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.records import record
@@ -50,3 +50,4 @@ class Plan:
     template: list[Any] = field(repr=False)  # the slots at the start of a run, with constants
     names: dict[str, int] = field(repr=False)  # the slot of each value by name
     output_types: tuple[ValueType, ...] = ()
+    declared_inputs: tuple[ValueInfo, ...] = ()  # of the graph itself, in the order of the file

@@ -55,12 +55,16 @@ def spooled(shape: tuple[int, ...], dtype: np.dtype, folder: Path | None = None)
 
     ``folder``: of that file; by default the system's. Raises OSError on a full disk.
     """
-    size = math.prod(shape) * dtype.itemsize
-    if dtype.kind not in "biufc" or size < _SPOOLED:
+    if not _is_large(shape, dtype):
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(dir=folder) as file:  # the map lives on
-        _claim(file, size)
+        _claim(file, math.prod(shape) * dtype.itemsize)
         return np.memmap(file, dtype, "w+", shape=shape)
+
+
+def _is_large(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether an array can and should lie in a file."""
+    return dtype.kind in "biufc" and math.prod(shape) * dtype.itemsize >= _SPOOLED
 
 
 def _claim(file: IO[bytes], size: int) -> None:
@@ -128,8 +132,8 @@ class OutputFile:
             yield
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array to fill; for .npy it is a map of the file, so that it may exceed memory."""
-        if self.suffix != ".npy" or self.is_stdout or dtype.kind not in "biufc" or 0 in shape:
+        """An array to fill; a large one is a map of the .npy file, so that it may exceed memory."""
+        if self.suffix != ".npy" or self.is_stdout or not _is_large(shape, dtype):
             return spooled(shape, dtype, None if self.is_stdout else self._temporary.parent)
         with translate_os_errors(self.path):
             array = np.lib.format.open_memmap(self._temporary, "w+", dtype, shape)

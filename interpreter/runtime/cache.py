@@ -79,16 +79,18 @@ class BoundPlans:
         """Forget all plans."""
         self._idle.clear()
 
-    def call(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
+    def call(self, plan: Plan, arguments: Sequence[Any], grows: bool = False) -> list[Any]:
         """A subgraph's outputs. A loop may call it with new shapes each time, so it is bound when
-        shapes occur for the second time."""
+        shapes occur for the second time; if it ``grows``, an open plan serves it from the third
+        call on."""
         key = _types_of(arguments)
         if key is not None:
             bound = self._take(key)
             if bound is None:
-                if key in self._seen:
+                if grows or key in self._seen:
+                    bind = self.run_new if grows else self.bind
                     try:
-                        return self.bind(key, plan, (), arguments)
+                        return bind(key, plan, (), arguments)
                     except Exception as error:  # the walk below has the message
                         fallback.note(error)
                 if len(self._seen) >= _MOST_REMEMBERED:

@@ -15,6 +15,15 @@ import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError
 
+#: what BLAS libraries read when NumPy is imported: the threads that they use
+BLAS_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)
+
 
 @functools.cache
 def _blas_libraries() -> list[Any]:

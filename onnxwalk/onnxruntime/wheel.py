@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-import zipfile
 from pathlib import Path
 
-import onnxwalk
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
+from onnxwalk.interpreter.wheels import packed_wheel, wheel_name
 from onnxwalk.onnxruntime.globals import VERSION
 
 #: distributions that contain the package ``onnxruntime``, and can be stood in for
@@ -38,10 +34,6 @@ install_as_onnxruntime()
 sys.modules[__name__] = __import__("onnxwalk.onnxruntime").onnxruntime
 '''
 
-_WHEEL = (
-    "Wheel-Version: 1.0\nGenerator: onnxwalk {version}\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-)
-
 
 def metadata(name: str = "onnxruntime", version: str = VERSION) -> str:
     """The METADATA of the stand-in for a distribution."""
@@ -65,27 +57,12 @@ def write_wheel(folder: Path, name: str = "onnxruntime", version: str = VERSION)
     if not all(part.isdecimal() for part in version.split(".")):
         raise InvalidInputError(f"{version!r} is not a version such as {VERSION}")
     stem = f"{name.replace('-', '_')}-{version}+{_LOCAL}"
-    files = {
-        f"{stem}.dist-info/METADATA": metadata(name, version),
-        f"{stem}.dist-info/WHEEL": _WHEEL.format(version=onnxwalk.__version__),
-    }
+    files = {}
     if name == "onnxruntime":
-        files = {"onnxruntime/__init__.py": _PACKAGE.format(name=name), **files}
-    record = f"{stem}.dist-info/RECORD"
-    files[record] = "".join(map(_record_line, files.items())) + f"{record},,\n"
-    memory = io.BytesIO()
-    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, text in files.items():
-            archive.writestr(zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0)), text)
-    target = folder / f"{stem}-py3-none-any.whl"
-    write_file(target, memory.getvalue())
+        files["onnxruntime/__init__.py"] = _PACKAGE.format(name=name).encode()
+    target = folder / wheel_name(stem)
+    write_file(target, packed_wheel(stem, metadata(name, version), files))
     return target
-
-
-def _record_line(file: tuple[str, str]) -> str:
-    path, content = file[0], file[1].encode()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-    return f"{path},sha256={digest},{len(content)}\n"
 
 
 def installed_original() -> str | None:

@@ -31,14 +31,20 @@ def ngram_repeat_block(input_ids, scores, *, ngram_size):
     blocked = scores.copy()
     if ngram_size > input_ids.shape[1]:
         return blocked
-    ngrams = sliding_window_view(input_ids, ngram_size, 1)  # (B, S - n + 1, n)
-    end = input_ids[:, None, input_ids.shape[1] + 1 - ngram_size :]
-    sequence, place = np.nonzero((ngrams[..., :-1] == end).all(-1))
-    tokens = ngrams[sequence, place, -1]
+    sequence, tokens = tokens_that_repeat(input_ids, ngram_size)
     if tokens.size and not 0 <= tokens.min() <= tokens.max() < scores.shape[1]:
         raise ValueError(f"a token of input_ids is not from 0 to {scores.shape[1] - 1}")
     blocked[sequence, tokens] = -np.inf
     return blocked
+
+
+def tokens_that_repeat(sequences: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and tokens that, after the sequences (B, S), would make ``size`` tokens occur again;
+    ``size`` is from 1 to S."""
+    ngrams = sliding_window_view(sequences, size, 1)  # (B, S - n + 1, n)
+    end = sequences[:, None, sequences.shape[1] + 1 - size :]
+    row, place = np.nonzero((ngrams[..., :-1] == end).all(-1))
+    return row, ngrams[row, place, -1]
 
 
 @ngram_repeat_block.cost

@@ -39,6 +39,8 @@ class Subgraphs:
     carried: Callable[..., int] | None = None
     #: whether iterations after the first read the node's inputs again (slices of them, for example)
     rereads: bool = True
+    #: whether the inputs of a graph grow from call to call, as the past of a language model does
+    grows: bool = False
 
 
 def runs_graphs(operator: Callable[..., Calls[Any]]) -> Callable[..., Any]:

@@ -15,13 +15,24 @@ from typing import Any
 
 from tests.support.browser import CHROMIUM
 
+#: of keys with names: their number, and the text that they write
+_KEYS = {
+    "Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), "Space": (32, " "), "End": (35, ""),
+    "Home": (36, ""), "ArrowLeft": (37, ""), "ArrowUp": (38, ""), "ArrowRight": (39, ""),
+    "ArrowDown": (40, ""),
+}  # fmt: skip
+_HELD = {"Alt": 1, "Control": 2, "Shift": 8}
+
 
 class Browser:
-    """One page. ``console``: every line that it, its frames and its workers wrote there."""
+    """One page. ``console``: every line that it, its frames and its workers wrote there; of these
+    ``errors`` are errors. ``requests``: the addresses of all that it asked for."""
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write, self._rest, self._number = read, write, b"", 0
         self.console: list[str] = []
+        self.errors: list[str] = []
+        self.requests: list[str] = []
         self._answers: dict[int, dict[str, Any]] = {}
         self.session = ""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
@@ -63,18 +74,30 @@ class Browser:
 
     def _note(self, event: str, found: dict[str, Any]) -> None:
         if event == "Runtime.consoleAPICalled":
-            self.console.append(" ".join(str(a.get("value", a)) for a in found["args"]))
+            text = " ".join(str(a.get("value", a)) for a in found["args"])
+            self._write_console(text, found["type"] in ("error", "assert"))
         elif event == "Runtime.exceptionThrown":
             details = found["exceptionDetails"]
-            self.console.append(details.get("exception", {}).get("description", details["text"]))
+            text = details.get("exception", {}).get("description", details["text"])
+            self._write_console(text, True)
         elif event == "Log.entryAdded":
-            self.console.append(f"{found['entry']['text']} {found['entry'].get('url', '')}")
+            entry = found["entry"]
+            self._write_console(
+                f"{entry['text']} {entry.get('url', '')}", entry["level"] == "error"
+            )
+        elif event == "Network.requestWillBeSent":
+            self.requests.append(found["request"]["url"])
         elif event == "Target.attachedToTarget":  # a worker
             session = found["sessionId"]
-            for domain in ("Runtime", "Log"):
+            for domain in ("Runtime", "Log", "Network"):
                 self._number += 1
                 message = {"id": self._number, "method": f"{domain}.enable", "sessionId": session}
                 os.write(self._write, json.dumps(message).encode() + b"\0")
+
+    def _write_console(self, text: str, is_error: bool) -> None:
+        self.console.append(text)
+        if is_error:
+            self.errors.append(text)
 
     def open(self, address: str) -> None:
         self.ask("Page.navigate", url=address)
@@ -99,6 +122,29 @@ class Browser:
             time.sleep(0.03)
         text = self.run("document.body.innerText")
         raise AssertionError(f"not within {seconds} s: {condition}; {text[:1500]}; {self.console}")
+
+    def press(self, *keys: str) -> None:
+        """Press keys and let them go: "Tab", "Shift+Tab", "Enter", "ArrowRight", "a"."""
+        for key in keys:
+            *held, name = key.split("+") if len(key) > 1 else [key]
+            code, text = _KEYS.get(name, (ord(name[-1].upper()), name if len(name) == 1 else ""))
+            stroke = {
+                "key": " " if name == "Space" else name, "code": name if len(name) > 1 else "",
+                "windowsVirtualKeyCode": code, "modifiers": sum(_HELD[one] for one in held),
+            }  # fmt: skip
+            kind = "keyDown" if text else "rawKeyDown"
+            self.ask("Input.dispatchKeyEvent", type=kind, text=text, **stroke)
+            self.ask("Input.dispatchKeyEvent", type="keyUp", **stroke)
+
+    def click(self, element: str) -> None:
+        """Click an element, which an expression gives, with the mouse, once it is there."""
+        self.wait(f"{element} && true")
+        x, y = self.run(
+            f"(box => [box.x + box.width / 2, box.y + box.height / 2])({element}"
+            ".getBoundingClientRect())"
+        )
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def choose(self, selector: str, *paths: Path) -> None:
         """Choose files in a file input."""

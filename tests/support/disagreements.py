@@ -29,6 +29,10 @@ def _ml(who: str, operator: str, opset: int, what: str) -> Disagreement:
     return Disagreement(who, operator, opset, what, "ai.onnx.ml")
 
 
+def _microsoft(operator: str, what: str) -> Disagreement:
+    return Disagreement(ORT, operator, 1, what, "com.microsoft")
+
+
 DISAGREEMENTS = [
     Disagreement(ORT, "AveragePool", 11, "gives a window if the kernel is larger than the input by "
                  "less than a stride: floor(−1 / 2) + 1 is 0 (also MaxPool, LpPool)"),
@@ -61,6 +65,11 @@ DISAGREEMENTS = [
     _ml(ORT, "TreeEnsembleRegressor", 1, "leaves out base values where no leaf has a weight, "
         "transforms one target with PROBIT only, and takes BRANCH_NEQ as true of a NaN"),
     _ml(ORT, "TreeEnsemble", 5, "has post_transform 1 and 2, SOFTMAX and LOGISTIC, exchanged"),
+    _microsoft("BeamSearch", "ends the search for a prompt by scores of the prompts beside it: in "
+               "a batch, without early_stopping, a text may end in another way"),
+    _microsoft("Sampling", "draws all tokens equally often if top_p and min_tokens_to_keep are 0, "
+               "their defaults; presence_mask changes one score only; there are no filtered_logits "
+               "(behind the end of all texts there is what was in memory, as of GreedySearch)"),
     *(
         Disagreement(REFERENCE, name, 6, "takes axis and broadcast for nothing: NumPy's rule")
         for name in ("Add", "Sub", "Mul", "Div")

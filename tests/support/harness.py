@@ -26,6 +26,7 @@ from onnxwalk.ops import registry
 from onnxwalk.ops.contract.dtypes import element_type
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.schema.types import Formal, formal_at, signature
+from tests.support.generators import as_body
 from tests.support.schemas import attribute_type, schema_of
 
 onnxruntime.set_default_logger_severity(4)
@@ -75,7 +76,7 @@ def run_directly(case: Case) -> list[Any]:
     assert operator is not None, f"{case.operator} at opset {case.opset} is not registered"
     unknown = set(case.attributes) - set(operator.attributes)
     assert not unknown, f"{operator} has no attribute {unknown}"
-    keywords = dict(case.attributes)
+    keywords = {name: as_body(value) for name, value in case.attributes.items()}
     if "n_outputs" in operator.reserved:
         keywords["n_outputs"] = case.outputs
     if "rng" in operator.reserved:

@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from onnxwalk.ops import Operator, registry
+from tests.support.generators import Body, gpt, integer
 
 ML, MS, TRAINING = "ai.onnx.ml", "com.microsoft", "ai.onnx.preview.training"
 N = 1 << 22
@@ -422,6 +423,11 @@ def of_microsoft() -> Iterator[Large]:
     yield large("MurmurHash3", 1, f(N, dtype="int64"), domain=MS)
     yield large("NGramRepeatBlock", 1, f(64, 1 << 14, dtype="int64"), f(64, 1 << 15), domain=MS,
                 ngram_size=8)  # fmt: skip
+    decoder, prompts = Body(gpt()), np.full((1 << 9, 3), 5, np.int32)
+    ends = {"decoder": decoder, "eos_token_id": 1, "pad_token_id": 0}
+    yield large("GreedySearch", 1, prompts, integer(8), domain=MS, **ends)
+    yield large("BeamSearch", 1, prompts[:128], integer(8), None, integer(4), integer(4),
+                domain=MS, **ends)  # fmt: skip
     tokens = np.arange(1 << 20)
     yield large("BifurcationDetector", 1, tokens, tokens, ints(0), np.arange((1 << 20) + 1),
                 domain=MS, max_ngram_size=8)  # fmt: skip

@@ -204,7 +204,7 @@ def test_the_nodes_inside_of_loops_and_branches(cli, make):
         }
         assert found["loop/body/choose"]["times"] == 5
         assert 0 < add["share"] < 1 and add["seconds"] > 0
-    assert "inside of If, Loop and Scan" in cli("profile", model, "--runs", 2).out
+    assert "inside of subgraphs" in cli("profile", model, "--runs", 2).out
 
 
 def test_threads(cli, network, monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 from onnxwalk.ops import registry
 from onnxwalk.ops.contract.cost import Cost, default_cost, no_cost
 from onnxwalk.ops.contract.registry import REQUIRED, Registry
+from tests.support.generators import as_body
 from tests.support.harness import all_cases
 from tests.support.large_cases import large_cases
 
@@ -31,7 +32,7 @@ HUGE = 1 << 62
 
 def keywords_of(case: Any) -> dict[str, Any]:
     operator = operator_of(case)
-    keywords = dict(case.attributes)
+    keywords = {name: as_body(value) for name, value in case.attributes.items()}
     if "n_outputs" in operator.reserved:
         keywords["n_outputs"] = case.outputs
     if "rng" in operator.reserved:

@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             _plot.check(folder / "benchmarks.svg")
         if args.earlier:
-            report.write(folder or Path("docs"), _combined(args.earlier), "benchmarks")
+            about = _combined(args.earlier, chosen)
+            report.write(folder or Path("docs"), about, _name(args))
             return 0
         return _measure_all(chosen, args, folder)
     except (OnnxWalkError, OSError, RuntimeError) as error:
@@ -145,12 +146,16 @@ def _measure_all(chosen: Sequence[Entry], args: argparse.Namespace, folder: Path
     if args.json:
         _show.print_json(about)
     if folder:
-        report.write(folder, about, "growth" if args.growth else "benchmarks")
+        report.write(folder, about, _name(args))
     # What the others can't run is in the report; it isn't for us to mend.
     return int(any("error" in row["engines"][OURS] for row in rows))
 
 
-def _combined(files: Sequence[Path]) -> dict[str, Any]:
+def _name(args: argparse.Namespace) -> str:
+    return "growth" if args.growth else "benchmarks"
+
+
+def _combined(files: Sequence[Path], measured: Sequence[Entry]) -> dict[str, Any]:
     """What several runs measured, as if it had been one: the first word counts, later ones add."""
     parts = [json.loads(file.read_text()) for file in files]
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -164,7 +169,7 @@ def _combined(files: Sequence[Path]) -> dict[str, Any]:
             if "error" not in found or not before:
                 known["engines"][engine] = {**found, **before}
     versions = {name: version for part in parts for name, version in part["versions"].items()}
-    order = [entry.group for entry in entries()]
+    order = [entry.group for entry in measured]
     in_order = sorted(rows.values(), key=lambda row: order.index(row["group"]))
     return {
         "machine": parts[0]["machine"],

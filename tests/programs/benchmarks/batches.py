@@ -1,19 +1,22 @@
-"""Many rows in several processes beside a plain loop in one: throughput, memory, start.
+"""Many rows in several processes beside plain loops in one: throughput, memory, start.
 
-    python -m tests.programs.benchmarks.batches [--rows N] [--workers N] [--dask]
+    python -m tests.programs.benchmarks.batches [--rows N] [--workers N] [--without NAME …]
         [--only NAME …]
 
-Pictures (32 × 32 × 3 bytes, a CNN) and sentences (50 words, an LSTM) lie in 20 .npy files. A loop
-over the files, with one BLAS thread, and ``onnxwalk run --workers`` take turns, so that what
-disturbs the machine disturbs both; printed is the ratio of their times, each with its start, as the
-median of the rounds. Of networks like ResNet50 and VGG16, random weights in their shapes, the
-memory of each worker is read in /proc: what it has to itself, and its share of all (Pss); and of
-all models the time until the first worker is there. --dask measures `--scheduler local` instead.
+Pictures (32 × 32 × 3 bytes, a CNN) and sentences (50 words, an LSTM) lie in 20 .npy files. Taken in
+turn, so that what disturbs the machine disturbs all: a loop over the files with one BLAS thread,
+the same with ONNX Runtime with one thread, ``onnxwalk run --workers``, ``--scheduler local``, and
+``--scheduler`` with a Dask cluster that is running already and has run the model. Each is timed
+from its start to its end, from bytecode files, as an installed package has them; ratios are medians
+over the rounds. Of networks like ResNet50 and VGG16, random weights in their shapes, the memory of
+each worker is read in /proc: what it has to itself, and its share of all (Pss); and of all models
+the time until the first worker is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import shutil
@@ -29,6 +32,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.programs.cluster_kill import Cluster
 from tests.support.supervised import start
 
 PARTS = 20
@@ -48,13 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--dask", action="store_true", help="the workers of a local Dask cluster")
+    text = "leave these out"
+    parser.add_argument("--without", nargs="+", choices=RUNS, default=[], help=text)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=[*THROUGHPUT, *MEMORY])
     parser.add_argument("--folder", type=Path, help="where the data lie meanwhile")
     args = parser.parse_args(argv)
     chosen = args.only or [*THROUGHPUT, *MEMORY]
     with tempfile.TemporaryDirectory(prefix="onnxwalk-batches-", dir=args.folder) as name:
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(name) / "bytecode")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         for title in chosen:
             folder = Path(name) / title
             folder.mkdir()
@@ -70,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(title: str, folder: Path, args: argparse.Namespace) -> None:
-    """Print how long a loop and the command take."""
+    """Print how long loops and the command take."""
     build, rows_of = THROUGHPUT[title]
     build(folder / "model.onnx")
     (folder / "parts").mkdir()
@@ -78,21 +85,39 @@ def _compare(title: str, folder: Path, args: argparse.Namespace) -> None:
     for number in range(PARTS):
         rows = args.rows * (number + 1) // PARTS - args.rows * number // PARTS
         np.save(folder / "parts" / f"{number:02}.npy", rows_of(rng, rows))
-    loops, runs, starts = [], [], []
-    for _ in range(args.rounds):
-        loops.append(_timed([sys.executable, "-c", _LOOP, str(_BATCH)], folder)[0])
-        seconds, first = _timed(command(args.workers, dask=args.dask), folder)
-        runs.append(seconds)
-        starts.append(first)
-        _check(folder)
-    ratio = statistics.median(a / b for a, b in zip(loops, runs, strict=True))
-    loop, run = statistics.median(loops), statistics.median(runs)
-    print(
-        f"{title}: {args.rows:,} rows: loop {loop:.1f} s, {args.rows / loop:,.0f} rows/s; "
-        f"{args.workers} workers {run:.1f} s, {args.rows / run:,.0f} rows/s; {ratio:.2f} times the "
-        f"loop's; the first worker after {statistics.median(starts):.2f} s",
-        flush=True,
-    )
+    names = [name for name in RUNS if name not in args.without]
+    times: dict[str, list[float]] = {name: [] for name in names}
+    starts = []
+    os.environ.update(ONE_THREAD)
+    with contextlib.ExitStack() as exits:
+        cluster = None
+        if "cluster" in names:
+            cluster = exits.enter_context(contextlib.closing(Cluster()))
+        commands = {name: RUNS[name](args.workers, cluster) for name in names}
+        for name, found in commands.items():  # bytecode; and the cluster's workers load the model
+            if name != "loop":
+                _timed([*found, "--restart"] if "onnxwalk" in found else found, folder)
+        for _ in range(args.rounds):
+            for name, found in commands.items():
+                seconds, first = _timed(found, folder)
+                times[name].append(seconds)
+                if name == "workers":
+                    starts.append(first)
+                if name != "onnxruntime" and name != "loop":
+                    _check(folder)
+    print(f"{title}: {args.rows:,} rows, {args.workers} workers")
+    for name in names:
+        seconds = statistics.median(times[name])
+        line = f"  {name}: {seconds:.2f} s, {args.rows / seconds:,.0f} rows/s"
+        for other in ("loop", "onnxruntime"):
+            if other in names and other != name:
+                ratios = [a / b for a, b in zip(times[other], times[name], strict=True)]
+                line += f", {statistics.median(ratios):.2f} times {other}'s"
+                line += f" ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(line)
+    if starts:
+        print(f"  the first worker after {statistics.median(starts):.2f} s")
+    sys.stdout.flush()
 
 
 #: what anybody would write
@@ -111,14 +136,42 @@ for path in sorted(pathlib.Path("parts").glob("*.npy")):
     np.save(out / path.name, np.concatenate([session(piece) for piece in pieces]))
 """
 
+_RUNTIME_LOOP = """
+import pathlib, sys
+import numpy as np
+import onnxruntime
 
-def command(workers: int, *, dask: bool = False) -> list[str]:
+options, size = onnxruntime.SessionOptions(), int(sys.argv[1])
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = onnxruntime.InferenceSession("model.onnx", options, ["CPUExecutionProvider"])
+(feed,) = session.get_inputs()
+dtype = {"tensor(float)": np.float32, "tensor(int64)": np.int64}[feed.type]
+out = pathlib.Path("runtime")
+out.mkdir(exist_ok=True)
+for path in sorted(pathlib.Path("parts").glob("*.npy")):
+    rows = np.load(path, mmap_mode="r")
+    pieces = [rows[i : i + size].astype(dtype) for i in range(0, len(rows), size)]
+    results = [session.run(None, {feed.name: piece})[0] for piece in pieces]
+    np.save(out / path.name, np.concatenate(results))
+"""
+
+
+def command(*options: str) -> list[str]:
     """``onnxwalk run`` on the parts."""
     return [
         *(sys.executable, "-m", "onnxwalk", "run", "model.onnx", "--input", "parts/*.npy"),
-        *("--output", "out/", "--workers", str(workers)),
-        *(("--scheduler", "local") if dask else ()),
+        *("--output", "out/", *options),
     ]
+
+
+#: what is compared: the command of each, by the number of workers and a running cluster
+RUNS: dict[str, Callable[[int, Cluster | None], list[str]]] = {
+    "loop": lambda workers, cluster: [sys.executable, "-c", _LOOP, str(_BATCH)],
+    "onnxruntime": lambda workers, cluster: [sys.executable, "-c", _RUNTIME_LOOP, str(_BATCH)],
+    "workers": lambda workers, cluster: command("--workers", str(workers)),
+    "local": lambda workers, cluster: command("--workers", str(workers), "--scheduler", "local"),
+    "cluster": lambda workers, cluster: command("--scheduler", cluster.address if cluster else ""),
+}
 
 
 def _timed(arguments: list[str], folder: Path) -> tuple[float, float]:
@@ -164,8 +217,10 @@ def _weigh(title: str, folder: Path) -> None:
     for number in range(2):
         rows = rng.random((_PICTURES // 2, 3, 224, 224), np.float32)
         np.save(folder / "parts" / f"{number}.npy", rows)
+    _timed(command("--workers", "2", "--outputs", "y"), folder)  # leaves bytecode files
+    shutil.rmtree(folder / "out")
     begun, first = time.monotonic(), math.nan
-    process = _start([*command(2), "--outputs", "y"], folder)
+    process = _start(command("--workers", "2", "--outputs", "y"), folder)
     own: dict[int, float] = {}
     share: dict[int, float] = {}
     while process.poll() is None:

@@ -48,6 +48,18 @@ def test_a_chain_from_the_command_line(tmp_path, capsys):
     assert (tmp_path / "growth.svg").exists()
 
 
+def test_two_runs_make_one_report(tmp_path, capsys):
+    files = []
+    for name in ("chain of 10", "chain of 100"):
+        arguments = ["--growth", "--only", name, "--times-only", "--seconds", "0.01", "--json"]
+        assert main([*arguments, "--cache", str(tmp_path / "cache")]) == 0
+        files.append(tmp_path / f"{name}.json")
+        files[-1].write_text(capsys.readouterr().out)
+    assert main(["--growth", "--from", *map(str, files), "--output", str(tmp_path)]) == 0
+    text = (tmp_path / "GROWTH.md").read_text()
+    assert "| chain of 10 |" in text and "| chain of 100 |" in text
+
+
 def test_what_hooks_cost_those_who_do_not_use_them(tmp_path, capsys, monkeypatch):
     """It is measured and told; how much it is, only a quiet machine can say."""
     (chain,) = [entry for entry in growing() if entry.name == "chain of 100"]
