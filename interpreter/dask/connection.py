@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -42,16 +43,31 @@ def begin_workers() -> None:
     does something else: ``connect("local")`` forks them from it."""
     if not can_fork():
         return
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     added = {name: "1" for name in BLAS_VARIABLES if name not in os.environ}
     os.environ.update(added)  # BLAS reads them when NumPy is imported; a worker has one thread
+    resource_tracker.ensure_running()  # which would unblock the signal
     try:
-        forkserver.set_forkserver_preload([*_IMPORTED])
-        forkserver.ensure_running()
+        with _held_back():  # a process inherits that: this one alone gets Ctrl-C, and ends them
+            forkserver.set_forkserver_preload([*_IMPORTED])
+            forkserver.ensure_running()
     finally:
         for name in added:
             del os.environ[name]
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Ctrl-C counts at the end of the block, where the system can do that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -79,17 +95,16 @@ def _cluster(distributed: Any, workers: int | None) -> Iterator[Any]:
     if can_fork():
         begin_workers()
         settings["distributed.worker.multiprocessing-method"] = "forkserver"
-    # no page of diagnostics: it would need a port
-    with (
-        require("dask").config.set(settings),
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address=":0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-    ):
-        yield cluster
+    with require("dask").config.set(settings):
+        with _held_back():  # one that has half begun can't be ended in silence
+            cluster = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=":0",  # no page of diagnostics: it would need a port
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster:
+            yield cluster
 
 
 @contextlib.contextmanager
