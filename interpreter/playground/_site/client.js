@@ -1,14 +1,13 @@
 /* The worker from the page's side: calls, progress, and a new worker where one died or hangs. */
 
-/** Without a word for so long, a worker is taken for dead. */
-const SILENCE = 120_000;
 /** A worker that fails so often before it is ready isn't started once more. */
 const MOST_FAILURES = 3;
 
 export class Client {
-  /** `tell(title, done, total)` hears of progress, `ready(seconds)` of a worker that can be called. */
-  constructor(settings, tell, ready) {
-    Object.assign(this, { settings, tell, ready, calls: new Map(), next: 0, watch: null, failures: 0 });
+  /** `settings`: what the worker is started with, and `silence`, a function: without a word for so many
+      seconds a worker is taken for dead. `tell(title, done, total)` hears of progress, `ready(seconds)` of a worker that can be called. */
+  constructor({ silence, ...settings }, tell, ready) {
+    Object.assign(this, { settings, silence, tell, ready, calls: new Map(), next: 0, watch: null, failures: 0 });
     this.start();
   }
 
@@ -48,8 +47,9 @@ export class Client {
   /** Begin anew to wait for a word of the worker. */
   listen() {
     clearTimeout(this.watch);
-    if (this.calls.size) this.watch = setTimeout(() =>
-      this.restart(`it gave no sign of life for ${SILENCE / 1000} s`), SILENCE);
+    if (!this.calls.size) return;
+    const seconds = this.silence();
+    this.watch = setTimeout(() => this.restart(`it gave no sign of life for ${seconds} s`), seconds * 1000);
   }
 
   /** Call a method of the engine; rejected with its one-line error. */

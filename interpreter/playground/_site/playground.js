@@ -5,7 +5,8 @@ import { byId, make, megabytes, save } from "./elements.js";
 import { Input } from "./inputs.js";
 
 const MOST_BYTES = 800e6; // of a model's files: a tab has 2 to 4 GB, and they are in it twice
-const settings = { base: document.baseURI, pyodide: document.body.dataset.pyodide, lock: document.body.dataset.lock };
+const { pyodide, lock } = document.body.dataset;
+const settings = { base: document.baseURI, pyodide, lock, silence: () => +document.body.dataset.silence };
 const view = byId("view"), state = byId("state"), bar = byId("bar");
 const opened = { a: null, b: null }; // what `open` was called with, for a new worker
 let inputs = [], busy = 0, model = null;
@@ -41,7 +42,8 @@ async function working(title, action) {
   byId("error").hidden = true;
   busy++;
   byId("stop").hidden = false;
-  byId("run").disabled = true;
+  // Not disabled, or it would lose the focus, and whoever uses the keys their place; run() looks itself.
+  byId("run").setAttribute("aria-disabled", "true");
   tell(title, 0, 0);
   const start = performance.now();
   try {
@@ -55,9 +57,9 @@ async function working(title, action) {
     return null;
   } finally {
     busy--;
-    byId("stop").hidden = busy > 0;
+    if (!busy && document.activeElement === byId("stop")) byId("run").focus(); // it vanishes
     byId("stop").hidden = !busy;
-    byId("run").disabled = Boolean(busy);
+    byId("run").setAttribute("aria-disabled", String(busy > 0));
   }
 }
 

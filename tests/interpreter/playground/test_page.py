@@ -3,8 +3,11 @@
 import base64
 import io
 import json
+import urllib.request
 import wave
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx
@@ -280,6 +283,53 @@ def test_a_worker_that_is_stopped_begins_anew_and_opens_the_model_again(page, tm
     page.run("document.getElementById('error').hidden = true")
     run(page)
     assert value_of(page, "y").tolist() == [[0, 0, 0, 0]]
+
+
+def test_a_worker_that_says_nothing_is_replaced(page, tmp_path):
+    open_model(page, identity(tmp_path / "s.onnx", "x", T.FLOAT, ["n", 4]))
+    kind(page, "zeros")
+    page.run("document.body.dataset.silence = '0.001'")
+    try:
+        page.run("document.getElementById('run').click()")
+        page.wait("!document.getElementById('error').hidden")
+    finally:
+        page.run("document.body.dataset.silence = '120'")
+    assert "no sign of life for 0.001 s" in said(page)
+    page.wait("/opening s.onnx again: [0-9]/.test(document.getElementById('state').textContent)", 100)
+    kind(page, "zeros")
+    page.run("document.getElementById('error').hidden = true")
+    run(page)
+
+
+def test_nothing_leaves_the_page(page):
+    """Neither it nor a worker that it makes, as its own is made, reaches another server."""
+    heard = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.path)
+            self.send_response(200)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.end_headers()
+
+        def log_message(self, *line):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        urllib.request.urlopen(address + "control").close()
+        ask = f"fetch({address!r}).then(() => 'sent', error => `refused: ${{error}}`)"
+        worker = f"{ask}.then(text => postMessage(text))"
+        found = page.run(ask), page.run(
+            "new Promise(done => { const worker = new Worker(URL.createObjectURL(new Blob(["
+            f"{worker!r}], {{type: 'text/javascript'}})));"
+            " worker.onmessage = event => done(event.data); })"
+        )
+        server.shutdown()
+    assert all("refused" in text for text in found), found
+    assert heard == ["/control"]
+    page.console.clear()  # the browser said so there
 
 
 def test_a_phone(page):
