@@ -111,6 +111,30 @@ def test_what_was_meant(tmp_path, argv, status, message):
     assert (done.returncode, done.stdout) == (status, "") and message in done.stderr
 
 
+def test_a_command_imports_its_own_module_alone(tmp_path):
+    """Which keeps its start short; only the help of all commands needs them all, and lists them."""
+    code = """if True:
+        import sys
+        from interpreter.cli import main
+        try:
+            main(sys.argv[1:])
+        except SystemExit:
+            pass
+        modules = [m.removeprefix("interpreter.cli.") for m in sys.modules if "rpreter.cli." in m]
+        print(*sorted(m for m in modules if m[0] != "_" and "." not in m), file=sys.stderr)
+    """
+    imported = {}
+    for asked in ("run", "inspect", "--help"):
+        argv = [sys.executable, "-c", code, asked, *(["--help"] if asked != "--help" else [])]
+        done = subprocess.run(
+            argv, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        imported[asked] = done.stderr.split()
+    assert imported["run"] == ["run"] and imported["inspect"] == ["inspect"]
+    assert {"run", "inspect", "compare", "serve", "completion"} <= set(imported["--help"])
+    assert all(f"\n    {name} " in done.stdout for name in imported["--help"] if "_" not in name)
+
+
 def test_help_and_version(tmp_path):
     for argv, same_as in ((("help", "run"), ("run", "--help")), (("help",), ("--help",))):
         done, same = (onnxwalk_command(*a, cwd=tmp_path) for a in (argv, same_as))
