@@ -21,6 +21,7 @@ from onnxwalk.ops.com_microsoft.search_rules import (
     read_lengths,
     read_number,
     read_penalty,
+    type_of_scores,
 )
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
@@ -110,7 +111,9 @@ def beam_search(
         pad=pad_token_id,
         vocab_size=vocab_size,
     )
-    return (yield from beam.search())[:3]
+    sequences, scores, steps, _ = yield from beam.search()
+    dtype = type_of_scores(length_penalty, repetition_penalty)
+    return sequences, scores.astype(dtype), steps.astype(dtype)
 
 
 @op("WhisperBeamSearch", since=1, domain=DOMAIN, optional=["min_length"])
@@ -199,7 +202,8 @@ def whisper_beam_search(
     silence = np.zeros(len(input_ids), np.float32)
     if no_speech_token_id is not None and 0 <= no_speech_token_id < first.shape[1]:
         silence = np.exp(first[:, no_speech_token_id])
-    return sequences, scores, steps, None, silence
+    dtype = type_of_scores(length_penalty, repetition_penalty, temperature)
+    return sequences, scores.astype(dtype), steps.astype(dtype), None, silence.astype(dtype)
 
 
 @record(frozen=True)

@@ -116,6 +116,11 @@ def read_penalty(tensor: np.ndarray | None) -> float:
     return penalty
 
 
+def type_of_scores(*numbers: np.ndarray | None) -> np.dtype:
+    """That of the numbers that are given, float32 without any: they and the scores share a type."""
+    return next((x.dtype for x in numbers if x is not None), np.dtype(np.float32))
+
+
 def most(tensor: np.ndarray) -> int:
     """A count for a rule of costs, before it is checked."""
     return min(max(int(tensor.max(initial=0)), 0), 1 << 30)

@@ -33,6 +33,10 @@ from tools import operator_types as types
 VERSIONS = [(s.domain, s.name, s.since_version) for s in types.schemas()]
 WITH_BODIES = {"If", "Loop", "Scan", "SequenceMap"}
 
+#: inputs of the type of a body, which isn't changed here: each type is tried in
+#: ``tests/ops/com_microsoft/test_search.py``
+READ_BY_BODIES = {("BeamSearch", "F"), ("WhisperBeamSearch", "F")}
+
 
 def named(version):
     domain, name, since = version
@@ -98,7 +102,8 @@ def computed(version, formal, kind):
 )
 def test_every_type_is_computed_or_refused(version):
     for formal, kind in demands(signature(*version)):
-        computed(version, formal, kind)
+        if (version[1], formal.variable) not in READ_BY_BODIES:
+            computed(version, formal, kind)
 
 
 # ------------------------------------------------------------------------ held against ONNX Runtime

@@ -285,17 +285,60 @@ def test_a_worker_that_is_stopped_begins_anew_and_opens_the_model_again(page, tm
     assert value_of(page, "y").tolist() == [[0, 0, 0, 0]]
 
 
+def tab_to(page, condition, document="document"):
+    """Press Tab until the element that has the focus is the one."""
+    for _ in range(60):
+        page.press("Tab")
+        if page.run(f"(e => Boolean(e && ({condition})))({document}.activeElement)"):
+            return
+    raise AssertionError(f"Tab never comes to {condition}")
+
+
+def test_the_keys_are_enough(page):
+    """From the top of the page to the gates of an LSTM and the download of a value."""
+    page.run("document.getElementById('theme').focus()")
+    tab_to(page, "e.dataset.demo === 'lstm.onnx'")
+    page.press("Enter")
+    page.wait("document.querySelector('.name b').textContent === 'lstm.onnx' && "
+              "document.querySelector('.input q') !== null && "
+              f"document.getElementById('stop').hidden && {FRAME}.title.length > 0")  # fmt: skip
+    page.run("document.getElementById('state').textContent = '-'")
+    page.run("window.before = document.getElementById('view').contentDocument; null")
+    tab_to(page, "e.id === 'run'")
+    page.press("Enter")
+    page.wait("document.getElementById('state').textContent.startsWith('run:')")
+    page.wait("document.getElementById('view').contentDocument !== window.before && "
+              f"{FRAME}.querySelector('#details h2') !== null")  # fmt: skip
+    assert page.run("document.activeElement.id") == "run"
+    tab_to(page, "e.id === 'view'")
+    tab_to(page, "e.id === 'place'", FRAME)
+    nodes = json.loads(page.run(f"{FRAME}.getElementById('data').textContent"))["nodes"]
+    place = next(i for i, node in enumerate(nodes) if node["op"] == "LSTM")
+    here = int(page.run(f"{FRAME}.getElementById('place').value"))
+    page.press(*["ArrowRight" if place > here else "ArrowLeft"] * abs(place - here))
+    page.wait(f"{FRAME}.querySelector('.inside .time') !== null")
+    tab_to(page, "e.matches('.inside .time')", FRAME)
+    before = page.run(f"{FRAME}.querySelector('.inside').innerText")
+    page.press("ArrowRight")
+    page.wait(f"{FRAME}.querySelector('.inside').innerText !== {json.dumps(before)}")
+    tab_to(page, "e.matches('button.save')", FRAME)
+
+
 def test_a_worker_that_says_nothing_is_replaced(page, tmp_path):
     open_model(page, identity(tmp_path / "s.onnx", "x", T.FLOAT, ["n", 4]))
     kind(page, "zeros")
-    page.run("document.body.dataset.silence = '0.001'")
-    try:
-        page.run("document.getElementById('run').click()")
-        page.wait("!document.getElementById('error').hidden")
-    finally:
-        page.run("document.body.dataset.silence = '120'")
-    assert "no sign of life for 0.001 s" in said(page)
-    page.wait("/opening s.onnx again: [0-9]/.test(document.getElementById('state').textContent)", 100)
+    page.run(  # until it has been told
+        "const error = document.getElementById('error');"
+        "error.hidden = true;"
+        "new MutationObserver(() => { if (!error.hidden) document.body.dataset.silence = '120'; })"
+        ".observe(error, { attributes: true }); null"
+    )
+    page.run("document.body.dataset.silence = '0'; document.getElementById('run').click(); null")
+    page.wait("!document.getElementById('error').hidden")
+    assert "no sign of life for 0 s" in said(page)
+    page.wait(
+        "/opening s.onnx again: [0-9]/.test(document.getElementById('state').textContent)", 100
+    )
     kind(page, "zeros")
     page.run("document.getElementById('error').hidden = true")
     run(page)
@@ -321,10 +364,13 @@ def test_nothing_leaves_the_page(page):
         urllib.request.urlopen(address + "control").close()
         ask = f"fetch({address!r}).then(() => 'sent', error => `refused: ${{error}}`)"
         worker = f"{ask}.then(text => postMessage(text))"
-        found = page.run(ask), page.run(
-            "new Promise(done => { const worker = new Worker(URL.createObjectURL(new Blob(["
-            f"{worker!r}], {{type: 'text/javascript'}})));"
-            " worker.onmessage = event => done(event.data); })"
+        found = (
+            page.run(ask),
+            page.run(
+                "new Promise(done => { const worker = new Worker(URL.createObjectURL(new Blob(["
+                f"{worker!r}], {{type: 'text/javascript'}})));"
+                " worker.onmessage = event => done(event.data); })"
+            ),
         )
         server.shutdown()
     assert all("refused" in text for text in found), found

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import onnxwalk
 from tests.support.generators import (
@@ -15,7 +16,7 @@ from tests.support.generators import (
     random_search,
     seq2seq,
 )
-from tests.support.harness import check, run_directly, run_onnxruntime
+from tests.support.harness import check, run_directly, run_onnxruntime, run_onnxwalk
 from tests.support.microsoft import case, i32, normal
 
 IDS = np.array([[0, 0, 3, 4], [5, 6, 7, 8]], np.int32)
@@ -32,6 +33,8 @@ T5 = {
 HEARS, WRITES = seq2seq(whisper=5, scale=2)
 WHISPERS = {"encoder": HEARS, "decoder": WRITES, **TOKENS, "decoder_start_token_id": 2}
 THREE = [i32(7), i32(0), i32(3), i32(2), number(0.5)]
+
+WITHOUT_FIVE = (np.arange(20) != 5).astype(np.int32)
 
 #: continued with two beams, the second prompt's text ends in another way beside the first one
 BESIDE = {**GPT, "decoder": gpt(vocab=12, seed=194, scale=1.0)}
@@ -53,10 +56,15 @@ CASES = [
     case("GreedySearch", [IDS, i32(12), i32(10), number(1.5)], {**GPT, "no_repeat_ngram_size": 2}),
     case("BeamSearch", [IDS, *THREE], GPT, outputs=2),
     case("BeamSearch", [IDS, *THREE], {**GPT, "early_stopping": 1}, outputs=2),
+    case("BeamSearch", [IDS, *THREE, number(1.2), WITHOUT_FIVE], GPT, outputs=2),
     case("BeamSearch", [PAIR, *WIDTH_2], BESIDE, [APART]),
     case("BeamSearch", [IDS, *THREE], T5, outputs=2),
     case("WhisperBeamSearch", [normal(2, 5, 6), *THREE], WHISPERS, outputs=2),
+    case("WhisperBeamSearch", [normal(2, 5, 6), *THREE, number(1.2), WITHOUT_FIVE], WHISPERS,
+         outputs=2),
     case("Sampling", [IDS[1:], i32(6), i32(5)], {**GPT, "top_p": 0.01, "min_tokens_to_keep": 1}),
+    case("Sampling", [IDS[1:], i32(6), i32(5), number(1.5)],
+         {**GPT, "top_p": 0.01, "min_tokens_to_keep": 1}),
     case("Sampling", [IDS[1:], i32(9), i32(8)], {**GPT, "eos_token_id": 19},
          [i32(5, 6, 7, 8, *MOST_PROBABLE)[None]], note="top_p is 0"),
 ]
@@ -286,3 +294,35 @@ def test_prompts_of_a_batch_are_independent():
         np.testing.assert_array_equal(both, np.concatenate([found for found, _ in alone]))
         differ += (theirs != np.concatenate([found for _, found in alone])).any()
     assert differ, "ONNX Runtime's prompts are independent now: SUPPORT.md says they aren't"
+
+
+def in_float16(encoder):
+    """An encoder that takes float16, and computes as before."""
+    body = type(encoder)()
+    body.CopyFrom(encoder)
+    name = body.input[0].name
+    body.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    for node in body.node:
+        node.input[:] = ["in_float32" if used == name else used for used in node.input]
+    body.node.insert(0, helper.make_node("Cast", [name], ["in_float32"], to=TensorProto.FLOAT))
+    return body
+
+
+@pytest.mark.parametrize("operator", ["WhisperBeamSearch", "BeamSearch"])
+def test_what_is_heard_and_the_numbers_may_be_float16(operator):
+    """``tests/conformance/test_types.py`` changes the inputs alone, not the bodies with them."""
+    features = normal(2, 5, 6).astype(np.float16)
+    most, least, beams, returned, penalty = THREE
+    settings = {**WHISPERS, "model_type": 2} if operator == "BeamSearch" else WHISPERS
+    whole = case(operator, [features.astype(np.float32), *THREE], settings, outputs=2)
+    half = case(
+        operator,
+        [features, most, least, beams, returned, penalty.astype(np.float16)],
+        {**settings, "encoder": in_float16(HEARS)},
+        outputs=2,
+    )
+    sequences, scores = run_onnxwalk(half)
+    expected, near = run_onnxwalk(whole)
+    np.testing.assert_array_equal(sequences, expected)
+    assert scores.dtype == np.float16
+    np.testing.assert_allclose(scores, near, rtol=2e-3)
