@@ -104,8 +104,8 @@ def _curve(costs: Costs) -> tuple[dict[str, Any], list[float], dict[str, list[fl
 
 def _real(figures: Figures) -> str:
     """Two workers of Dask on this machine, in few and in many parts, beside the simulation."""
-    from onnxwalk.interpreter.dask.connection import connect
-    from onnxwalk.interpreter.dask.parts import run_parts
+    from onnxwalk.interpreter.batches.parts import Parts
+    from onnxwalk.interpreter.dask.parts import DaskPool
 
     found = figures.models["digits"]
     costs = Costs(found.row, found.part, 0.0, figures.dispatch or SECONDS_PER_DISPATCH)
@@ -116,19 +116,19 @@ def _real(figures: Figures) -> str:
         "| parts | predicted | seen |",
         "|---:|---:|---:|",
     ]
-    with TemporaryDirectory(prefix="onnxwalk-scaling-") as name, connect("local", 2) as client:
+    with TemporaryDirectory(prefix="onnxwalk-scaling-") as name:
+        options = {"load": {"threads": 1}, "resume": False}
         warm = parts_of("digits", 8_192, 1_024, _folder(name, "warm"))
-        arguments = {"load": {"threads": 1}, "resume": False}
-        list(run_parts(client, DEMO / "digits.onnx", warm, _folder(name, "0"), arguments))
         for number in _REAL_PARTS:
             size = _REAL_ROWS // number
-            parts = parts_of("digits", _REAL_ROWS, size, _folder(name, f"parts{number}"))
-            begun = time.perf_counter()
-            done = run_parts(
-                client, DEMO / "digits.onnx", parts, _folder(name, str(number)), arguments
-            )
-            rows = sum(getattr(part, "rows", 0) for part in done)
-            seen = time.perf_counter() - begun
+            files = parts_of("digits", _REAL_ROWS, size, _folder(name, f"parts{number}"))
+            out = _folder(name, str(number))
+            parts = Parts.of(DEMO / "digits.onnx", [*warm, *files], out, options)
+            with DaskPool(parts, "local", 2) as pool:
+                list(pool.run([*map(str, warm)]))
+                begun = time.perf_counter()
+                rows = sum(getattr(part, "rows", 0) for part in pool.run([*map(str, files)]))
+                seen = time.perf_counter() - begun
             if rows != _REAL_ROWS:
                 raise AssertionError(f"{rows} rows instead of {_REAL_ROWS}")
             expected = simulate(_REAL_ROWS, 2, size, costs, CALM, 0).seconds
