@@ -5,7 +5,8 @@
 
 Pictures (32 × 32 × 3 bytes, a CNN) and sentences (50 words, an LSTM) lie in 20 .npy files. Taken in
 turn, so that what disturbs the machine disturbs all: a loop over the files with one BLAS thread,
-the same with ONNX Runtime with one thread, ``onnxwalk run --workers``, ``--scheduler local``, and
+as many such loops at once, each with its share of the files (what the machine can do at most), the
+same loop with ONNX Runtime with one thread, ``onnxwalk run --workers``, ``--scheduler local``, and
 ``--scheduler`` with a Dask cluster that is running already and has run the model. Each is timed
 from its start to its end, from bytecode files, as an installed package has them; ratios are medians
 over the rounds. Of networks like ResNet50 and VGG16, random weights in their shapes, the memory of
@@ -95,7 +96,7 @@ def _compare(title: str, folder: Path, args: argparse.Namespace) -> None:
             cluster = exits.enter_context(contextlib.closing(Cluster()))
         commands = {name: RUNS[name](args.workers, cluster) for name in names}
         for name, found in commands.items():  # bytecode; and the cluster's workers load the model
-            if name != "loop":
+            if name not in ("loop", "loops"):
                 _timed([*found, "--restart"] if "onnxwalk" in found else found, folder)
         for _ in range(args.rounds):
             for name, found in commands.items():
@@ -103,17 +104,18 @@ def _compare(title: str, folder: Path, args: argparse.Namespace) -> None:
                 times[name].append(seconds)
                 if name == "workers":
                     starts.append(first)
-                if name != "onnxruntime" and name != "loop":
+                if name in ("workers", "local", "cluster"):
                     _check(folder)
     print(f"{title}: {args.rows:,} rows, {args.workers} workers")
     for name in names:
         seconds = statistics.median(times[name])
         line = f"  {name}: {seconds:.2f} s, {args.rows / seconds:,.0f} rows/s"
-        for other in ("loop", "onnxruntime"):
+        for other in ("loop", "loops", "onnxruntime"):
             if other in names and other != name:
                 ratios = [a / b for a, b in zip(times[other], times[name], strict=True)]
                 line += f", {statistics.median(ratios):.2f} times {other}'s"
-                line += f" ({min(ratios):.2f} to {max(ratios):.2f})"
+                line += f" ({min(ratios):.2f} to {max(ratios):.2f}; of the fastest runs "
+                line += f"{min(times[other]) / min(times[name]):.2f})"
         print(line)
     if starts:
         print(f"  the first worker after {statistics.median(starts):.2f} s")
@@ -126,14 +128,23 @@ import pathlib, sys
 import numpy as np
 import onnxwalk
 
-session, size = onnxwalk.load("model.onnx"), int(sys.argv[1])
+session, size, first, step = onnxwalk.load("model.onnx"), *map(int, sys.argv[1:])
 out = pathlib.Path("loop")
 out.mkdir(exist_ok=True)
 dtype = {"float32": np.float32, "int64": np.int64}[session.inputs[0].dtype.name]
-for path in sorted(pathlib.Path("parts").glob("*.npy")):
+for path in sorted(pathlib.Path("parts").glob("*.npy"))[first::step]:
     rows = np.load(path, mmap_mode="r")
     pieces = [rows[i : i + size].astype(dtype) for i in range(0, len(rows), size)]
     np.save(out / path.name, np.concatenate([session(piece) for piece in pieces]))
+"""
+
+#: so many of them at once, each with its share of the files: what the machine itself can do
+_LOOPS = """
+import subprocess, sys
+
+loop, size, count = sys.argv[1:]
+shares = [[sys.executable, "-c", loop, size, str(n), count] for n in range(int(count))]
+sys.exit(any([process.wait() for process in [subprocess.Popen(share) for share in shares]]))
 """
 
 _RUNTIME_LOOP = """
@@ -166,7 +177,10 @@ def command(*options: str) -> list[str]:
 
 #: what is compared: the command of each, by the number of workers and a running cluster
 RUNS: dict[str, Callable[[int, Cluster | None], list[str]]] = {
-    "loop": lambda workers, cluster: [sys.executable, "-c", _LOOP, str(_BATCH)],
+    "loop": lambda workers, cluster: [sys.executable, "-c", _LOOP, str(_BATCH), "0", "1"],
+    "loops": lambda workers, cluster: [
+        *(sys.executable, "-c", _LOOPS, _LOOP, str(_BATCH), str(workers)),
+    ],
     "onnxruntime": lambda workers, cluster: [sys.executable, "-c", _RUNTIME_LOOP, str(_BATCH)],
     "workers": lambda workers, cluster: command("--workers", str(workers)),
     "local": lambda workers, cluster: command("--workers", str(workers), "--scheduler", "local"),
@@ -217,6 +231,7 @@ def _weigh(title: str, folder: Path) -> None:
     for number in range(2):
         rows = rng.random((_PICTURES // 2, 3, 224, 224), np.float32)
         np.save(folder / "parts" / f"{number}.npy", rows)
+    os.sync()  # pages of a file that aren't on the disk yet would count as the worker's own
     _timed(command("--workers", "2", "--outputs", "y"), folder)  # leaves bytecode files
     shutil.rmtree(folder / "out")
     begun, first = time.monotonic(), math.nan
