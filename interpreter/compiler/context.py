@@ -9,7 +9,7 @@ from dataclasses import field
 
 import numpy as np
 
-from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.ops import Operator, Registry
 from onnxwalk.ops import registry as builtin_operators
 from onnxwalk.ops.contract.derived import find_operator
@@ -30,6 +30,11 @@ class Context:
     release: Callable[[], None] = lambda: None
     _operators: dict[tuple[str, str, int], Operator | None] = field(
         default_factory=dict, repr=False
+    )
+    #: constants of the file as arrays, while a plan has them: plans for other inputs and outputs
+    #: share them
+    aligned: weakref.WeakValueDictionary[Tensor | SparseTensor, np.ndarray] = field(
+        default_factory=weakref.WeakValueDictionary, repr=False
     )
 
     @functools.cached_property

@@ -55,19 +55,22 @@ class _Constants(dict[str, np.ndarray]):
         self,
         arrays: Mapping[str, np.ndarray],
         tensors: Mapping[str, Tensor | SparseTensor],
-        release: Callable[[], None],
+        context: Context,
     ) -> None:
-        """``release``: called after large copies, see ``Context``."""
         super().__init__(arrays)
-        self._tensors, self._release = tensors, release
+        self._tensors, self._context = tensors, context
 
     def __contains__(self, name: object) -> bool:
         return name in self._tensors or super().__contains__(name)
 
     def __missing__(self, name: str) -> np.ndarray:
-        array = self[name] = as_array(self._tensors[name])
-        if array.base is None and array.nbytes >= _LARGE:
-            self._release()
+        tensor = self._tensors[name]
+        array = self._context.aligned.get(tensor)  # of another plan, which has it still
+        if array is None:
+            array = self._context.aligned[tensor] = as_array(tensor)
+            if array.base is None and array.nbytes >= _LARGE:
+                self._context.release()
+        self[name] = array
         return array
 
     def as_stored(self, name: str) -> np.ndarray | None:
@@ -98,7 +101,7 @@ class _Lowering:
         own = {n: t for n, t in graph.initializers.items() if n not in set(inputs)}
         defined = {name for node in graph.nodes for name in node.outputs}.union(inputs, own)
         outer = {n: a for n, a in outer_constants.items() if n not in defined}
-        self.constants = _Constants(outer, own, context.release)
+        self.constants = _Constants(outer, own, context)
 
     def plan(self) -> Plan:
         steps = []

@@ -71,3 +71,33 @@ def test_weights_of_a_convolution_are_only_copied_into_their_layout(tmp_path, mo
     assert len(released) == 2
     session.run(None, {"x": X})
     assert len(released) == 2, "only when a plan is bound"
+
+
+@pytest.mark.parametrize("padding", range(1, 5))
+@pytest.mark.parametrize("asked", [["y"], ["h"], ["y", "h"]], ids=" ".join)
+def test_weights_are_in_memory_once_whatever_outputs_are_asked_for(tmp_path, padding, asked):
+    w = RNG.standard_normal((512, 512)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Abs", ["h"], ["y"])]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xy")
+    graph = helper.make_graph(nodes, "g" * padding, [x], [y], [numpy_helper.from_array(w, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    onnx.save(model, file := tmp_path / "product.onnx")
+    feeds = {"x": np.ones((2, 512), np.float32)}
+    onnxwalk.load(file).run(asked, feeds)  # what the first run imports
+    session = onnxwalk.load(file)
+    expected = session.run(None, feeds)
+    tracemalloc.start()
+    try:
+        found = session.run(asked, feeds)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < w.nbytes / 2
+    np.testing.assert_array_equal(np.abs(found[0]), expected[0])
+
+
+def test_all_outputs_by_name_are_no_plan_of_their_own(tmp_path):
+    w = RNG.standard_normal((8, 4, 3, 3)).astype(np.float32)
+    program = onnxwalk.load(write(tmp_path / "conv.onnx", "Conv", w, 1))._program
+    assert program.plan(["x"], ["y"]) is program.plan(["x"], None)
+    assert program.plan(["x"], ["x"]) is not program.plan(["x"], None)
