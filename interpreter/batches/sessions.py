@@ -94,3 +94,8 @@ def cached_session(model: Any, options: Mapping[str, Any] | None = None) -> Load
             _loaded.pop(next(iter(_loaded)))
         _loaded[key] = model, Loaded(session)
     return _loaded[key][1]
+
+
+def forget_sessions() -> None:
+    """Let the memory of all go; what is asked for again is loaded again."""
+    _loaded.clear()

@@ -12,6 +12,7 @@ from typing import Any
 
 from onnxwalk.interpreter.batches import Done, run_part
 from onnxwalk.interpreter.batches.parts import Parts
+from onnxwalk.interpreter.batches.sessions import forget_sessions
 from onnxwalk.interpreter.batches.workers import Event, Failed, Lost
 from onnxwalk.interpreter.dask.connection import connect
 from onnxwalk.interpreter.dask.reference import Reference, refer
@@ -48,6 +49,7 @@ class DaskPool:
             raise InvalidInputError("with a Dask scheduler the model is a path that workers read")
         options = dict(parts.options)
         self._reference, _ = refer(parts.model, options.pop("load", None) or {})
+        forget_sessions()  # the weights are needed in the workers alone
         self._work = Work(self._reference, str(parts.out.absolute()), options, timeout)
         self._names = parts.names
         self._scheduler, self._workers = scheduler, workers

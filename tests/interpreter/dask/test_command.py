@@ -1,10 +1,12 @@
 """``onnxwalk run --scheduler local``, as typed."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -72,3 +74,18 @@ def test_ctrl_c_is_told_in_one_line(command, tmp_path, moment):
     out, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     check_results(tmp_path)
+
+
+def test_the_client_keeps_no_weights(tmp_path):
+    """While the workers work: theirs are in their own memory."""
+    from onnxwalk.interpreter.batches.parts import Parts
+    from onnxwalk.interpreter.batches.sessions import cached_session
+    from onnxwalk.interpreter.dask.parts import DaskPool
+
+    np.save(tmp_path / "0.npy", np.zeros((1, 8, 8, 1), np.float32))
+    session = weakref.ref(cached_session(MODEL).session)
+    parts = Parts.of(str(MODEL), [tmp_path / "0.npy"], tmp_path / "out", {})
+    assert session() is not None
+    DaskPool(parts, "local")
+    gc.collect()
+    assert session() is None
