@@ -54,6 +54,8 @@ class Feeds:
         RuntimeError for values of unknown kinds, InvalidArgument for unknown names and for a wrong
         type, rank or size: in this order, and of several inputs the last in byte order first.
         """
+        if type(feeds) is dict and self._fit(feeds):
+            return {**self._optional, **feeds}
         names = list(feeds.keys())
         for name in names:
             if not isinstance(name, str):
@@ -71,6 +73,20 @@ class Feeds:
             if name not in values:
                 raise Fail.of(f"Missing Input: {name}")
         return {**self._optional, **values}
+
+    def _fit(self, feeds: dict[str, Any]) -> bool:
+        """Whether nothing is to be converted, or told: the feeds are the arrays that are declared.
+        That most are is seen in a third of the time."""
+        for name, value in feeds.items():
+            dtype, sizes = self._plain.get(name, (None, None))
+            if type(value) is not np.ndarray or value.dtype is not dtype:
+                return False
+            if sizes and (
+                len(sizes) != value.ndim
+                or any(e is not None and e != n for e, n in zip(sizes, value.shape, strict=True))
+            ):
+                return False
+        return all(name in feeds for name in self._required)
 
     def check_present(self, names: Collection[str]) -> None:
         """Raise ValueError if required inputs are missing."""

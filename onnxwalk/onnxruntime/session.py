@@ -325,8 +325,8 @@ class InferenceSession(Session):
 
 def _as_numpy(value: Any) -> Any:
     """A result as ``run`` returns it: ONNX Runtime has float8e4m3fn as its bits."""
-    if isinstance(value, np.ndarray) and value.dtype.name == "float8_e4m3fn":
-        return value.view(np.uint8)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "V":  # asking for a name takes 2 µs
+        return value.view(np.uint8) if value.dtype.name == "float8_e4m3fn" else value
     return value
 
 
