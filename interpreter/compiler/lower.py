@@ -154,7 +154,12 @@ class _Lowering:
             )
         cost = self.cost(node, operator, keywords, names)
         calls = getattr(call, "calls", None)
-        return Step(call, inputs, outputs, (), node, operator, bind, bodies, absorbed, cost, calls)
+        moving = operator.moving_binder if self.bind and names is node.inputs else None
+        if moving is not None:
+            moving = partial(moving, **keywords)
+        return Step(
+            call, inputs, outputs, (), node, operator, bind, bodies, absorbed, cost, calls, moving
+        )
 
     def cost(
         self, node: Node, operator: Operator, keywords: dict[str, Any], names: Sequence[str]

@@ -38,6 +38,9 @@ class Step(NamedTuple):
     #: calls(*inputs): the subgraphs by attribute, and the generator that requests each call of one
     #: (``ops.contract.graphs``), to walk through them; ``None`` if there are none to walk through
     calls: Callable[..., Any] | None = None
+    #: bind_moving(space, moves, *inputs) binds the step to those of its inputs that keep their
+    #: shapes from run to run; ``None`` if it can't be bound so
+    bind_moving: Callable[..., Any] | None = None
 
 
 @record(frozen=True, eq=False)

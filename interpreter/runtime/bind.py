@@ -6,12 +6,13 @@ bound again, now with that result in a new array each time.
 
 In a plan for inputs of which some have other shapes in every run, the steps that depend on these
 shapes are bound anew in every run (``Rebound``), so that results are the same, to the bit, as those
-of a plan for these shapes alone. The others are bound once.
+of a plan for these shapes alone. The others are bound once, and so are those whose operators bind
+what doesn't depend on these shapes and take the rest as it comes (``MovingBind``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -63,6 +64,7 @@ class Scope:
         self._kept = {NOTHING, *plan.outputs}
         self.borrowed: dict[int, Region] = {}  # the memory of inputs that should be borrowed
         self.lends: set[int] = set()  # slots whose memory the caller may get
+        self.new: set[int] = set()  # slots whose array is a new one in every run
         self.work: list[int] = []  # of each step, in nanoseconds
         self._hidden: list[Any] = []  # values of calls that can't be redirected
 
@@ -72,12 +74,11 @@ class Scope:
         ranges = []
         if self.moving:
             self.rebound = Rebound(self, margins)
-            self.rebound.begin()
         for step in self.plan.steps:
             first = len(self.space.calls)
             if self.rebound is None or self.moving.isdisjoint(step.inputs):
                 self._bind(step, margins)
-            else:
+            elif not self._bind_moving(step, self.rebound):
                 self._bind_anew(step, self.rebound)
             ranges.append(slice(first, len(self.space.calls)))
             if not all(is_open(call) for call in self.space.calls[first:]):
@@ -108,16 +109,7 @@ class Scope:
 
     def _bind(self, step: Step, margins: Margins) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
-        budget = current_budget()
-        cost = None if budget is None else budget.step_cost(step, arguments)
-        self.work.append(0 if cost is None else cost.work)
-        if budget is not None:
-            try:
-                budget.tick(self.work[-1])
-                if cost is not None:
-                    budget.check_possible(cost.memory)
-            except LimitError as error:
-                raise name_error(step, arguments, error) from None
+        self.work.append(_check_cost(step, arguments))
         known = all(slot == NOTHING or slot in self.known for slot in step.inputs)
         branch = self._branch(step)
         if branch is not None:
@@ -133,6 +125,41 @@ class Scope:
         for slot in step.release:
             if slot in self._owned and slot not in self._kept:
                 self.space.release(self.values[slot])
+
+    def _bind_moving(self, step: Step, rebound: Rebound) -> bool:
+        """Bind a step to those of its inputs that keep their shapes. Returns whether its operator
+        does that."""
+        if step.bind_moving is None or step.bodies or not _are_there(step, self.values):
+            return False
+        moves = [slot in self.moving for slot in step.inputs]
+        for slot, is_open in zip(step.inputs, moves, strict=True):
+            if not (is_open or slot == NOTHING or slot in self.known or slot in self.fixed):
+                return False
+        first = len(self.space.calls)
+        arguments = [self.values[slot] for slot in step.inputs]
+        work = _check_cost(step, arguments)
+        used_outputs = tuple(slot != NOTHING for slot in step.outputs)
+        self.space.begin((), (0, 0, 0, 0), used_outputs)
+        run = step.bind_moving(self.space, moves, *arguments)
+        self.space.end()
+        results = None if run is None else run(*arguments)
+        if results is None:
+            del self.space.calls[first:]
+            return False
+        for slot, result in zip(step.outputs, results, strict=False):
+            if slot == NOTHING:
+                continue
+            if self.space.arena.contains(result):
+                self._place(slot, result)
+                rebound.places[slot] = result
+            else:
+                self.moving.add(slot)
+                self.new.add(slot)
+        _take_new(rebound, step, arguments, results)
+        self.work.append(work)
+        self.space.calls.append((run_moving, (rebound, step, run)))
+        self._release(step)
+        return True
 
     def _bind_anew(self, step: Step, rebound: Rebound) -> None:
         """Bind a step in every run. What has the same shape as before, and isn't a constant, is
@@ -290,14 +317,19 @@ class Rebound:
         #: by slot: memory of the plan to which a result is copied
         self.places: dict[int, np.ndarray] = {}
 
-    def begin(self) -> None:
-        """Call before a run."""
-        budget = current_budget()
-        self.scope = _Anew(self, Space(budget.fill if budget is not None else None))
+        self._scope: _Anew | None = None
+
+    @property
+    def scope(self) -> _Anew:
+        """Of this run."""
+        if self._scope is None:
+            budget = current_budget()
+            self._scope = _Anew(self, Space(budget.fill if budget is not None else None))
+        return self._scope
 
     def end(self) -> None:
         """Call after a run: frees its memory."""
-        del self.scope
+        self._scope = None
 
 
 class _Anew(Scope):
@@ -345,6 +377,62 @@ def bind_step_again(rebound: Rebound, step: Step) -> None:
                 raise ShapeChanged(id(step), position)
             np.copyto(place, result)
             rebound.values[slot] = place
+
+
+def run_moving(
+    rebound: Rebound, step: Step, run: Callable[..., tuple[np.ndarray, ...] | None]
+) -> None:
+    """A step that is bound to those of its inputs that keep their shapes, in a later run."""
+    values = rebound.values
+    arguments = [values[slot] for slot in step.inputs]
+    _check_cost(step, arguments)
+    results = run(*arguments) if _are_there(step, values) else None
+    if results is None:
+        bind_step_again(rebound, step)
+        return
+    _take_new(rebound, step, arguments, results)
+
+
+def _are_there(step: Step, values: Sequence[Any]) -> bool:
+    """Whether all inputs of a step are arrays with elements."""
+    return all(
+        slot == NOTHING or (_is_plain(values[slot]) and values[slot].size > 0)
+        for slot in step.inputs
+    )
+
+
+def _check_cost(step: Step, arguments: list[Any]) -> int:
+    """The nanoseconds that a step may take. Raises LimitError if its cost is more than is left."""
+    budget = current_budget()
+    if budget is None:
+        return 0
+    cost = budget.step_cost(step, arguments)
+    work = 0 if cost is None else cost.work
+    try:
+        budget.tick(work)
+        if cost is not None:
+            budget.check_possible(cost.memory)
+    except LimitError as error:
+        raise name_error(step, arguments, error) from None
+    return work
+
+
+def _take_new(
+    rebound: Rebound, step: Step, arguments: list[Any], results: Sequence[np.ndarray]
+) -> None:
+    """Keep the results that are new arrays, and count their memory. Raises LimitError."""
+    new = [
+        (slot, result)
+        for slot, result in zip(step.outputs, results, strict=False)
+        if slot in rebound.moving
+    ]
+    for slot, result in new:
+        rebound.values[slot] = result
+    if (budget := current_budget()) is not None:
+        try:
+            budget.check_results([result for _, result in new])
+        except LimitError as error:
+            raise name_error(step, arguments, error) from None
 
 
 def _is_plain(value: Any) -> bool:

@@ -25,6 +25,7 @@ from onnxwalk.interpreter.runtime.bind import (
     Shapes,
     bind_step_again,
     call_step,
+    run_moving,
 )
 from onnxwalk.interpreter.runtime.call import name_error
 from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed
@@ -127,10 +128,13 @@ class Bound:
         self._keep_shapes([Region(memory) for memory in self._memories])
         functions = [function for function, _ in self.calls]
         #: whether it has steps that check the budget
-        self.is_guarded = call_step in functions or bind_step_again in functions
+        self.is_guarded = not {call_step, bind_step_again, run_moving}.isdisjoint(functions)
         #: whether no more than a third of the steps are bound anew in every run
         self.is_mostly_bound = 3 * functions.count(bind_step_again) <= len(plan.steps)
         self._rebound, self._moving = scope.rebound, scope.moving
+        read = {slot for step in plan.steps for slot in step.inputs}
+        #: outputs that are new arrays in every run, and nothing else's
+        self._new = {s for s in scope.new - read if plan.outputs.count(s) == 1}
         #: slots whose array is the plan's own, and the same in every run
         self._lasting = (scope.known | scope.fixed) - set(self._places) - self._elsewhere
         #: each input's slot, whether its array is the same in every run, and its index as above
@@ -212,15 +216,17 @@ class Bound:
             memories[self._places[slot]] = np.empty(shape, dtype)
         self._patches.point(calls, memories)
         self._memories = memories
-        if self._rebound is not None:
-            self._rebound.begin()
 
     def outputs(self) -> list[Any]:
         """The outputs of the last run, owned by the caller. Call it once after each run, as it
         releases the memory of inputs and outputs."""
         places, memories = self._places, self._memories
         results = [
-            memories[places[slot]] if slot in places else _copy(self.values[slot])
+            memories[places[slot]]
+            if slot in places
+            else self.values[slot]
+            if slot in self._new
+            else _copy(self.values[slot])
             for slot in self.plan.outputs
         ]
         self.release()

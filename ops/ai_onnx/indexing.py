@@ -266,7 +266,7 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
     if not 0 <= k <= size:
         raise ValueError(f"K {k} should be from 0 to the size of the axis, {size}")
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
-    if 0 < 8 * k < size and keys.size >= 4096:
+    if 0 < 8 * k < size and keys.size >= 2048:
         shortlist = _select_top_k(keys, k, largest)
         order = _take(shortlist, stable_argsort(_take(keys, shortlist), largest))
     else:

@@ -32,7 +32,7 @@ from onnxwalk.ops.com_microsoft.heads import (
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.attention import attention_binder, multi_head_binder
+from onnxwalk.ops.fast.attention import attention_binders, multi_head_binders
 from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.cost import multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
@@ -239,8 +239,12 @@ def multi_head_attention(
     return tuple(result.astype(dtype, copy=False) for result in (y, k, v, scores))
 
 
-attention.bind(attention_binder(write_mask, MASKED))
-multi_head_attention.bind(multi_head_binder(write_mask, MASKED))
+for _operator, _binders in (
+    (attention, attention_binders(write_mask, MASKED)),
+    (multi_head_attention, multi_head_binders(write_mask, MASKED)),
+):
+    _operator.bind(_binders[0])
+    _operator.bind_moving(_binders[1])
 
 
 # ------------------------------------------------------------------------------------- gradients
@@ -314,12 +318,13 @@ def refuse_unsupported(**given: Any) -> None:
 def cost_of_heads(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Cost:
     """The cost of attention for queries, keys and values of these shapes (B, N, ·, H), after
     ``cached`` past numbers: copies, scores, weights, and the result with its heads joined."""
-    q, k, v = shapes
-    scores = size(q[:3]) * k[2]
-    y = size(q[:3]) * v[3]
-    numbers = size(q) + 2 * (size(k) + size(v)) + cached
-    memory = item * (2 * numbers + 3 * scores + 3 * y) + 16 * q[0] * q[2] * k[2]
-    work = multiply_adds(scores * (q[3] + v[3]), np.dtype(f"f{item}"), calls=2 * size(q[:2]))
+    (batch, heads, queries, depth), (_, _, keys, _), (_, _, _, of_values) = shapes
+    rows = batch * heads * queries
+    scores, y = rows * keys, rows * of_values
+    numbers = rows * depth + 2 * (size(shapes[1]) + size(shapes[2])) + cached
+    memory = item * (2 * numbers + 3 * scores + 3 * y) + 16 * batch * queries * keys
+    dtype = np.dtype(f"f{item}")
+    work = multiply_adds(scores * (depth + of_values), dtype, calls=2 * batch * heads)
     return Cost(memory, work + PER_ELEMENT * (scores + y) + 30 * numbers)
 
 

@@ -169,7 +169,8 @@ def _rows(
     pasts: Sequence[np.ndarray], places: np.ndarray, axis: int, reserve: Callable[[int], None]
 ) -> list[np.ndarray]:
     """The rows at these places; the pasts themselves if that is each row once, in order."""
-    if all(np.array_equal(places, np.arange(past.shape[axis])) for past in pasts):
+    counts = {past.shape[axis] for past in pasts}
+    if all(np.array_equal(places, np.arange(count)) for count in counts):
         return list(pasts)
     reserve(sum(past.nbytes // max(past.shape[axis], 1) * places.size for past in pasts))
     return [past.take(places, axis) for past in pasts]

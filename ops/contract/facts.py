@@ -38,6 +38,11 @@ class Function(Protocol):
     def bind(self, rule: T) -> T:
         """bind(space, *inputs, **attributes): see ``ops.contract.space``."""
 
+    def bind_moving(self, rule: T) -> T:
+        """bind_moving(space, moves, *inputs, **attributes) for inputs of which some, those for which
+        ``moves`` is true, have another shape in every run: ``MovingBind`` in
+        ``ops.contract.space``."""
+
     def cost(self, rule: T) -> T:
         """cost(*inputs, **attributes) -> ``Cost``: see ``ops.contract.cost``."""
 

@@ -106,6 +106,11 @@ class Operator:
         return None if self.hints else self.facts.get("bind")
 
     @property
+    def moving_binder(self) -> Callable[..., Any] | None:
+        """The rule registered with ``@function.bind_moving``: see ``ops.contract.space``."""
+        return None if self.hints else self.facts.get("bind_moving")
+
+    @property
     def rule(self) -> Callable[..., Cost]:
         """The rule registered with ``@function.cost``, or ``default_cost``."""
         return self.facts.get("cost", default_cost)

@@ -28,6 +28,12 @@ from onnxwalk.ops.contract.packing import Packing, Uses
 
 #: bind(space, *inputs, **attributes)
 Bind: TypeAlias = Callable[..., "np.ndarray | tuple[np.ndarray, ...] | None"]
+#: bind_moving(space, moves, *inputs, **attributes), for inputs of which some, those for which
+#: ``moves`` is true, have another shape in every run. It records what depends on the others alone,
+#: and returns ``run``, or None to decline: run(*inputs) computes the rest, and returns the results,
+#: those that keep their shapes in memory of the space and the others as new arrays; or None to
+#: decline the inputs of this run.
+MovingBind: TypeAlias = Callable[..., "Callable[..., tuple[np.ndarray, ...] | None] | None"]
 
 _ALIGNMENT = 64
 _SMALLEST_CHUNK = 1 << 18

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -129,9 +130,13 @@ def gather_bytes(x: np.ndarray) -> int:
 
 def multiply_adds(count: int, dtype: np.dtype, *, calls: int = 1) -> int:
     """Nanoseconds for ``count`` multiply-adds in ``calls`` matrix products."""
+    return math.ceil(_multiply_add(dtype) * count) + 200 * calls
+
+
+@functools.lru_cache(maxsize=64)
+def _multiply_add(dtype: np.dtype) -> float:
     rate = {"float32": 0.2, "float64": 0.4, "complex64": 0.8, "complex128": 1.6}
-    each = 0.2 if is_short_float(dtype) else rate.get(dtype.name, 4)
-    return math.ceil(each * count) + 200 * calls
+    return 0.2 if is_short_float(dtype) else rate.get(dtype.name, 4)
 
 
 def product_work(a: Sequence[int], b: Sequence[int], dtype: np.dtype) -> int:
