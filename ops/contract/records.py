@@ -39,6 +39,11 @@ def _shown_default(field: dataclasses.Field[Any]) -> Any:
 def _init(self: Any, *values: Any, **named: Any) -> None:
     fields, (plain, factories) = self.__dataclass_fields__, self.__record_defaults__
     state = self.__dict__
+    if len(values) == len(fields) and not named:  # as files are read, thousands of times
+        state.update(zip(fields, values, strict=True))
+        if hasattr(self, "__post_init__"):
+            self.__post_init__()
+        return
     state.update(plain)
     state.update(zip(fields, values, strict=False))
     state.update(named)
