@@ -90,9 +90,9 @@ def names_used(node: Node) -> set[str]:
     """The values that a node reads: its inputs, and those that its subgraphs capture."""
     names = set(node.inputs)
     names.discard("")
-    return (
-        names.union(*[captured_names(graph) for _, graph in node.graphs]) if node.graphs else names
-    )
+    for _, graph in node.graphs:
+        names |= captured_names(graph)
+    return names
 
 
 def same_nodes(nodes: Sequence[Node], others: Sequence[Node]) -> bool:

@@ -109,9 +109,11 @@ def _all_call_problems(graph: Graph, context: Context) -> Iterator[str]:
     matching: set[tuple[Any, ...]] = set()
     for node in every_node(graph):
         call = None
-        if not node.attributes:  # whose values matter, too
+        if not node.graphs:
+            # Equal attributes are one object (``reader.wire``), and all are there until the end.
+            attributes = tuple([(name, id(value)) for name, value in node.attributes.items()])
             inputs = tuple(map(bool, node.inputs))
-            call = (node.domain, node.op_type, context.opset(node), inputs)
+            call = (node.domain, node.op_type, context.opset(node), inputs, attributes)
         if call is None or call not in matching:
             problems = list(_call_problems(node, context))
             yield from problems

@@ -131,7 +131,9 @@ class _Builder:
 
     def value_info(self, fields: Fields) -> ValueInfo:
         """A ValueInfo from the fields of a ValueInfoProto."""
-        name, kind, denotations = fields.get("name", ""), None, ()
+        name = fields.get("name", "")
+        kind: ValueType = None
+        denotations: tuple[str, ...] = ()
         if (type_fields := fields.get("type")) is not None:
             found = self._types.get(id(type_fields))
             if found is None:

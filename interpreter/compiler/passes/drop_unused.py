@@ -9,7 +9,8 @@ from onnxwalk.interpreter.ir.model import Graph
 
 
 def drop_unused(graph: Graph, context: Context) -> Graph:
-    """Keep only what the graph's outputs need, in subgraphs too; the graph itself if that is all."""
+    """Keep only what the graph's outputs need, in subgraphs too; the graph itself if it has no
+    more."""
     needed = {value.name for value in graph.outputs}
     kept = []
     for node in reversed(graph.nodes):

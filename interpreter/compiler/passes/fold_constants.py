@@ -47,7 +47,7 @@ class _Folding:
         kept = []
         for node in graph.nodes:
             tick()
-            if not node.graphs and any([n not in constants for n in node.inputs if n]):
+            if not node.graphs and any(n not in constants for n in node.inputs if n):
                 kept.append(node)
                 for name in node.outputs:
                     constants.pop(name, None)
