@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from onnxwalk.interpreter.compiler.context import every_node, names_used, same_nodes
 from onnxwalk.interpreter.compiler.types import chosen_type
 from onnxwalk.interpreter.errors import InvalidModelError
 from onnxwalk.interpreter.ir.model import Graph, Model, Node
 from onnxwalk.ops import registry
+from onnxwalk.ops.contract.records import replace
 from onnxwalk.ops.contract.registry import LATEST_OPSET
 from onnxwalk.ops.schema.types import signature, spec_versions
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxwalk.interpreter.display import as_text, count_operators, join_lines, type_text
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, numpy_dtype
-from onnxwalk.ops.contract.records import record
+from onnxwalk.ops.contract.records import record, replace
 
 #: a dimension: fixed, symbolic ("batch"), or unknown
 Dimension: TypeAlias = int | str | None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from onnxwalk.interpreter.compiler.context import Context, names_used, same_nodes
 from onnxwalk.interpreter.ir.model import Graph
+from onnxwalk.ops.contract.records import replace
 
 
 def drop_unused(graph: Graph, context: Context) -> Graph:

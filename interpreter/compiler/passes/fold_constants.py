@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +14,7 @@ from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.ir.plan import Step
 from onnxwalk.interpreter.runtime.call import call
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import replace
 
 #: the largest result that is kept, in bytes, unless its inputs were larger
 _MAX_BYTES = 1 << 20

@@ -6,11 +6,11 @@ reads them from outside instead, where it is known which of them are constants.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from onnxwalk.interpreter.compiler.context import Context, same_nodes
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.records import replace
 
 
 def hoist_invariants(graph: Graph, context: Context) -> Graph:

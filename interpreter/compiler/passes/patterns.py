@@ -6,7 +6,6 @@ import functools
 import itertools
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from onnxwalk.interpreter.compiler.context import Context, names_used
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import replace
 
 #: a value by the name of a variable, a number, or (operator, pattern of each input …)
 Pattern: TypeAlias = "str | float | tuple[Any, ...]"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links, Pattern, operators_of
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import replace
 
 _SQRT2 = math.sqrt(2)
 
