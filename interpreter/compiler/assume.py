@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
-from onnxwalk.interpreter.compiler.context import every_node, names_used
+from onnxwalk.interpreter.compiler.context import every_node, names_used, same_nodes
 from onnxwalk.interpreter.compiler.types import chosen_type
 from onnxwalk.interpreter.errors import InvalidModelError
 from onnxwalk.interpreter.ir.model import Graph, Model, Node
 from onnxwalk.ops import registry
+from onnxwalk.ops.contract.records import replace
 from onnxwalk.ops.contract.registry import LATEST_OPSET
 from onnxwalk.ops.schema.types import signature, spec_versions
 
@@ -35,6 +35,12 @@ DEPRECATED = {
 }
 
 
+#: the operators whose nodes may be of another version than the opset's
+_VERSIONED = frozenset(
+    {*DEPRECATED, *(("", name) for name in _CHOOSE_A_TYPE), *(("", key[0]) for key in _TAKEN_OUT)}
+)
+
+
 def assume(model: Model) -> tuple[Model, list[str]]:
     """The model with its nodes in topological order, all known domains imported and its constants
     of a version that has their types, and what was assumed for that, in words. Raises
@@ -51,7 +57,7 @@ def assume(model: Model) -> tuple[Model, list[str]]:
         assumptions.append("the nodes are not in topological order, and were sorted")
         model = replace(model, graph=graph, functions=functions)
     if model.opsets:
-        used = dict.fromkeys(node.domain for node in every_node(model.graph))
+        used = dict.fromkeys([node.domain for node in every_node(model.graph)])
         added = {d: LATEST_OPSET[d] for d in used if d not in model.opsets and d in LATEST_OPSET}
         assumptions += [
             f"the domain {domain or 'ai.onnx'} is not imported, and was taken at its newest "
@@ -73,6 +79,8 @@ def assume(model: Model) -> tuple[Model, list[str]]:
 
 
 def _with_versions(graph: Graph, opsets: Mapping[str, int], others: dict[str, bool]) -> Graph:
+    if graph.operators.isdisjoint(_VERSIONED) and not graph.has_graphs:
+        return graph
     nodes = _nodes_with_versions(graph.nodes, opsets, others)
     return replace(graph, nodes=nodes) if others else graph
 
@@ -136,17 +144,9 @@ def _sort_graph(graph: Graph, outer: frozenset[str], where: str) -> Graph:
     known = outer.union((value.name for value in graph.inputs), graph.initializers)
     inner = known.union(*(node.outputs for node in graph.nodes))
     nodes = graph.nodes
-    if any(node.graphs for node in nodes):
-        sorted_inside = [
-            node.with_graphs(lambda g: _sort_graph(g, inner, where)) if node.graphs else node
-            for node in nodes
-        ]
-        changed = any(
-            new is not old
-            for a, b in zip(sorted_inside, nodes, strict=True)
-            for (_, new), (_, old) in zip(a.graphs, b.graphs, strict=True)
-        )
-        nodes = tuple(sorted_inside) if changed else nodes
+    if graph.has_graphs:
+        inside = tuple(n.with_graphs(lambda g: _sort_graph(g, inner, where)) for n in nodes)
+        nodes = nodes if same_nodes(inside, nodes) else inside
     nodes = _sort(nodes, known, where)
     return graph if nodes is graph.nodes else replace(graph, nodes=nodes)
 
@@ -186,7 +186,7 @@ def _sort(nodes: tuple[Node, ...], known: frozenset[str], where: str) -> tuple[N
 def _is_sorted(nodes: Iterable[Node], known: frozenset[str]) -> bool:
     later = {name for node in nodes for name in node.outputs if name and name not in known}
     for node in nodes:
-        if not later.isdisjoint(names_used(node)):
+        if not later.isdisjoint(names_used(node) if node.graphs else node.inputs):
             return False
         later.difference_update(node.outputs)
     return True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import operator
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,9 @@ class Context:
     aligned: weakref.WeakValueDictionary[Tensor | SparseTensor, np.ndarray] = field(
         default_factory=weakref.WeakValueDictionary, repr=False
     )
+    #: the types of the outputs of calls whose types fit, which ``types`` has found already: by
+    #: domain, operator, opset, types of the inputs, number of outputs
+    output_types: dict[tuple[Any, ...], Sequence[str]] = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def rng(self) -> np.random.Generator:
@@ -88,8 +93,16 @@ def captured_names(graph: Graph) -> frozenset[str]:
 
 def names_used(node: Node) -> set[str]:
     """The values that a node reads: its inputs, and those that its subgraphs capture."""
-    names = {name for name in node.inputs if name}
-    return names.union(*(captured_names(graph) for _, graph in node.graphs))
+    names = set(node.inputs)
+    names.discard("")
+    for _, graph in node.graphs:
+        names |= captured_names(graph)
+    return names
+
+
+def same_nodes(nodes: Sequence[Node], others: Sequence[Node]) -> bool:
+    """Whether these are the same nodes, in the same order."""
+    return len(nodes) == len(others) and all(map(operator.is_, nodes, others))
 
 
 def every_node(graph: Graph) -> Iterator[Node]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.errors import InvalidModelError
 from onnxwalk.interpreter.ir.model import Function, Graph, Model, Node, Reference
+from onnxwalk.ops.contract.records import replace
 
 
 def inline_functions(model: Model) -> Graph:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onnxwalk.interpreter.compiler.check import check
@@ -23,6 +22,7 @@ from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorType, ValueInfo
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.names import outputs_of_layers
+from onnxwalk.ops.contract.records import replace
 from onnxwalk.ops.shared.numpy_state import computing
 
 if TYPE_CHECKING:

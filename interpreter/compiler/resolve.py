@@ -70,7 +70,7 @@ def resolve(graph: Graph, model: Model, context: Context) -> None:
             for operator, nodes in missing.items()
         )
         raise UnsupportedModelError(f"{model.source}: not supported: {listed}")
-    problems = [p for node in every_node(graph) for p in _call_problems(node, context)]
+    problems = list(_all_call_problems(graph, context))
     types = list(type_problems(graph, context))
     problems += [problem.text for problem in types if not problem.valid]
     if not problems and types:
@@ -84,8 +84,11 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
     """Operators that aren't registered, or not any more: "Name (opset 17)" -> the labels of the
     nodes."""
     missing: dict[str, list[str]] = {}
+    supported: set[tuple[str, str, int | None]] = set()
     for node in every_node(graph):
         opset = context.opset(node)
+        if (call := (node.domain, node.op_type, opset)) in supported:
+            continue
         taken_out = DEPRECATED.get((node.domain, node.op_type))
         if taken_out is not None and context.is_builtin(node) and (opset or 0) >= taken_out:
             where = f"{node.operator_name} (opset {opset}; taken out in {taken_out})"
@@ -96,7 +99,26 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
             known = [o.since for o in context.registry if (o.domain, o.name) == names]
             hint = f", supported from {known[0]} on" if known and opset is not None else ""
             missing.setdefault(f"{node.operator_name} ({where}{hint})", []).append(node.label)
+        else:
+            supported.add(call)
     return missing
+
+
+def _all_call_problems(graph: Graph, context: Context) -> Iterator[str]:
+    """What doesn't match the schemas, of all nodes. Most call an operator as another one does."""
+    matching: set[tuple[Any, ...]] = set()
+    for node in every_node(graph):
+        call = None
+        if not node.graphs:
+            # Equal attributes are one object (``reader.wire``), and all are there until the end.
+            attributes = tuple([(name, id(value)) for name, value in node.attributes.items()])
+            inputs = tuple(map(bool, node.inputs))
+            call = (node.domain, node.op_type, context.opset(node), inputs, attributes)
+        if call is None or call not in matching:
+            problems = list(_call_problems(node, context))
+            yield from problems
+            if call is not None and not problems:
+                matching.add(call)
 
 
 def _call_problems(node: Node, context: Context) -> Iterator[str]:

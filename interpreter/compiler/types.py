@@ -4,7 +4,7 @@ initializers, value_info and attributes; values of unknown type pass."""
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from onnxwalk.interpreter.budget import tick
@@ -55,20 +55,49 @@ def type_problems(graph: Graph, context: Context, types: Types | None = None) ->
         for name, inner in node.graphs:
             bodies[name] = ChainMap({}, types)
             yield from type_problems(inner, context, bodies[name])
-        operator, spec = context.operator(node), _signature(node, context)
-        assert operator is not None, "resolve() has looked up every operator"
-        bound: dict[str, tuple[str, str]] = {}
-        if spec is not None:
-            yield from _input_problems(node, spec, operator, types, bound)
-        outputs = _body_output_types(node, operator, bodies) or [
-            _output_type(node, spec, operator, i, types, bound) for i in range(len(node.outputs))
-        ]
-        if spec is not None:
-            yield from _output_problems(node, spec, outputs)
+        outputs, problems = _output_types(node, context, types, bodies)
+        yield from problems
         for position, name in enumerate(node.outputs):
             known = outputs[position] if position < len(outputs) else ""
-            info = declared.get(name)
-            types[name] = known or ("" if info is None else type_name(info.type))
+            if not known and (info := declared.get(name)) is not None:
+                known = type_name(info.type)
+            types[name] = known
+
+
+def _output_types(
+    node: Node, context: Context, types: Types, bodies: Mapping[str, Types]
+) -> tuple[Sequence[str], Sequence[Problem]]:
+    """The types of a node's outputs, and what is wrong with those of its inputs. ``bodies``: the
+    types of its subgraphs' values."""
+    operator = context.operator(node)
+    assert operator is not None, "resolve() has looked up every operator"
+    if node.graphs or (node.attributes and operator.chooses_type):
+        return _find_output_types(node, operator, context, types, bodies)
+    kinds = tuple([types.get(name, "") if name else "" for name in node.inputs])
+    call = (node.domain, node.op_type, context.opset(node), kinds, len(node.outputs))
+    known = context.output_types.get(call)
+    if known is not None:
+        return known, ()
+    outputs, problems = _find_output_types(node, operator, context, types, bodies)
+    if not problems:
+        context.output_types[call] = outputs
+    return outputs, problems
+
+
+def _find_output_types(
+    node: Node, operator: Operator, context: Context, types: Types, bodies: Mapping[str, Types]
+) -> tuple[Sequence[str], Sequence[Problem]]:
+    spec = _signature(node, context)
+    bound: dict[str, tuple[str, str]] = {}
+    problems: list[Problem] = []
+    if spec is not None:
+        problems += _input_problems(node, spec, operator, types, bound)
+    outputs = _body_output_types(node, operator, bodies) or [
+        _output_type(node, spec, operator, i, types, bound) for i in range(len(node.outputs))
+    ]
+    if spec is not None:
+        problems += _output_problems(node, spec, outputs)
+    return outputs, problems
 
 
 def _signature(node: Node, context: Context) -> Signature | None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from onnxwalk.interpreter.display import as_text, count_operators, join_lines, type_text
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, numpy_dtype
-from onnxwalk.ops.contract.records import record
+from onnxwalk.ops.contract.records import record, replace
 
 #: a dimension: fixed, symbolic ("batch"), or unknown
 Dimension: TypeAlias = int | str | None
@@ -180,14 +180,16 @@ class Node:
         return tuple(found)
 
     def with_graphs(self, change: Callable[[Graph], Graph]) -> Node:
-        """The node with ``change`` applied to each of its graphs."""
+        """The node with ``change`` applied to each of its graphs; itself if that changes none."""
         if not self.graphs:
             return self
         attributes = dict(self.attributes)
         for name in dict(self.graphs):
             value = attributes[name]
             attributes[name] = list(map(change, value)) if type(value) is list else change(value)
-        return replace(self, attributes=attributes)
+        new = replace(self, attributes=attributes)
+        same = all(a is b for (_, a), (_, b) in zip(new.graphs, self.graphs, strict=True))
+        return self if same else new
 
     @property
     def label(self) -> str:
@@ -263,6 +265,17 @@ class Graph:
     value_info: Mapping[str, ValueInfo] = field(default_factory=dict)
     doc: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def operators(self) -> frozenset[tuple[str, str]]:
+        """Domain and name of the operators of the nodes, without those of subgraphs. Cached: stages
+        ask it first, and most find that there is nothing to do."""
+        return frozenset([(node.domain, node.op_type) for node in self.nodes])
+
+    @functools.cached_property
+    def has_graphs(self) -> bool:
+        """Whether a node has subgraphs."""
+        return any(node.graphs for node in self.nodes)
 
     def summary(self) -> list[tuple[str, str]]:
         """Rows of name and text: inputs, outputs, sizes and operators."""

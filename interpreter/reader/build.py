@@ -78,6 +78,9 @@ class _Builder:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.depth = 0  # of the subgraph that is being built
+        # What was built of a message, by its fields' id: equal ones are read as one dictionary.
+        self._attributes: dict[int, tuple[str, AttributeValue]] = {}
+        self._types: dict[int, tuple[ValueType, tuple[str, ...]]] = {}
 
     def model(self, fields: Fields) -> Model:
         if "graph" not in fields:
@@ -118,13 +121,29 @@ class _Builder:
         return Graph(
             name=fields.get("name", ""),
             nodes=tuple(map(self.node, fields.get("node", []))),
-            inputs=tuple(map(value_info, fields.get("input", []))),
-            outputs=tuple(map(value_info, fields.get("output", []))),
+            inputs=tuple(map(self.value_info, fields.get("input", []))),
+            outputs=tuple(map(self.value_info, fields.get("output", []))),
             initializers=_unique_dict(((t.name, t) for t in tensors), f"{where}: initializer"),
-            value_info={v.name: v for v in map(value_info, fields.get("value_info", []))},
+            value_info={v.name: v for v in map(self.value_info, fields.get("value_info", []))},
             doc=fields.get("doc_string", ""),
             metadata=_string_map(fields, "metadata_props"),
         )
+
+    def value_info(self, fields: Fields) -> ValueInfo:
+        """A ValueInfo from the fields of a ValueInfoProto."""
+        name = fields.get("name", "")
+        kind: ValueType = None
+        denotations: tuple[str, ...] = ()
+        if (type_fields := fields.get("type")) is not None:
+            found = self._types.get(id(type_fields))
+            if found is None:
+                try:
+                    found = value_type(type_fields), _denotations(type_fields)
+                except InvalidModelError as error:
+                    raise InvalidModelError(f"value '{name}': {error}") from None
+                self._types[id(type_fields)] = found
+            kind, denotations = found
+        return ValueInfo(name, kind, fields.get("doc_string", ""), denotations)
 
     def training(self, fields: Fields) -> Training:
         initialization, algorithm = fields.get("initialization", {}), fields.get("algorithm", {})
@@ -139,20 +158,23 @@ class _Builder:
         label = name or (outputs[0] if outputs else "")
         if not op_type:
             raise InvalidModelError(f"node '{label}' has no op_type")
-        try:
-            attributes = _unique_dict(map(self.attribute, fields.get("attribute", [])), "attribute")
-        except OnnxWalkError as error:
-            raise type(error)(f"node '{label}' ({op_type}): {error}") from None
+        attributes = {}
+        if "attribute" in fields:
+            try:
+                attributes = _unique_dict(map(self.attribute, fields["attribute"]), "attribute")
+            except OnnxWalkError as error:
+                raise type(error)(f"node '{label}' ({op_type}): {error}") from None
         return Node(
-            op_type=op_type,
-            inputs=tuple(fields.get("input", ())),
-            outputs=outputs,
-            attributes=attributes,
-            name=name,
-            domain=_normalize_domain(fields.get("domain", "")),
-            overload=fields.get("overload", ""),
-            doc=fields.get("doc_string", ""),
-            metadata=_string_map(fields, "metadata_props"),
+            op_type,
+            tuple(fields.get("input", ())),
+            outputs,
+            attributes,
+            name,
+            _normalize_domain(fields.get("domain", "")),
+            fields.get("overload", ""),
+            fields.get("doc_string", ""),
+            _string_map(fields, "metadata_props"),
+            None,  # the model's opset
         )
 
     def function(self, fields: Fields) -> Function:
@@ -167,10 +189,16 @@ class _Builder:
             defaults=_unique_dict(map(self.attribute, fields.get("attribute_proto", []))),
             overload=fields.get("overload", ""),
             doc=fields.get("doc_string", ""),
-            value_info={v.name: v for v in map(value_info, fields.get("value_info", []))},
+            value_info={v.name: v for v in map(self.value_info, fields.get("value_info", []))},
         )
 
     def attribute(self, fields: Fields) -> tuple[str, AttributeValue]:
+        found = self._attributes.get(id(fields))
+        if found is None:
+            found = self._attributes[id(fields)] = self._attribute(fields)
+        return found
+
+    def _attribute(self, fields: Fields) -> tuple[str, AttributeValue]:
         name = fields.get("name", "")
         if not name:
             raise InvalidModelError("an attribute has no name")
@@ -223,22 +251,6 @@ _REPEATED = frozenset(field.name for field in ATTRIBUTE.values() if field.repeat
 _ZERO: dict[str, Any] = {"f": 0.0, "i": 0, "s": memoryview(b"")}
 
 
-def value_info(fields: Fields) -> ValueInfo:
-    """A ValueInfo from the fields of a ValueInfoProto."""
-    try:
-        type_ = value_type(fields["type"]) if "type" in fields else None
-    except InvalidModelError as error:
-        raise InvalidModelError(f"value '{fields.get('name', '')}': {error}") from None
-    tensor = fields.get("type", {}).get("tensor_type", {})
-    denotations = tuple(d.get("denotation", "") for d in tensor.get("shape", {}).get("dim", []))
-    return ValueInfo(
-        fields.get("name", ""),
-        type_,
-        fields.get("doc_string", ""),
-        denotations if any(denotations) else (),
-    )
-
-
 def value_type(fields: Fields) -> ValueType:
     """A ValueType from the fields of a TypeProto; ``None`` if it is empty."""
     for field, kind in (("tensor_type", TensorType), ("sparse_tensor_type", SparseTensorType)):
@@ -257,6 +269,13 @@ def value_type(fields: Fields) -> ValueType:
         opaque = fields["opaque_type"]
         return OpaqueType(opaque.get("domain", ""), opaque.get("name", ""))
     return None
+
+
+def _denotations(fields: Fields) -> tuple[str, ...]:
+    """What the dimensions of a tensor stand for, by the fields of a TypeProto; () for nothing."""
+    dimensions = fields.get("tensor_type", {}).get("shape", {}).get("dim", [])
+    found = tuple(d.get("denotation", "") for d in dimensions)
+    return found if any(found) else ()
 
 
 def _element(fields: Fields, name: str) -> int:
@@ -303,7 +322,7 @@ def _opsets(fields: Fields) -> dict[str, int]:
 
 
 def _string_map(fields: Fields, name: str) -> dict[str, str]:
-    return {entry.get("key", ""): entry.get("value", "") for entry in fields.get(name, [])}
+    return {entry.get("key", ""): entry.get("value", "") for entry in fields.get(name, ())}
 
 
 def _unique_dict(pairs: Iterable[tuple[Any, Any]], what: str = "function") -> dict[Any, Any]:

@@ -7,13 +7,8 @@ from onnxwalk.interpreter.reader.wire import Field
 Message = dict[int, Field]
 
 
-def _one(name: str, kind: str | Message, repeated: bool = False) -> Field:
-    if isinstance(kind, str):
-        return Field(name, kind, repeated)
-    return Field(name, "message", repeated, kind)
-
-
-_many = functools.partial(_one, repeated=True)
+_one = Field.of
+_many = functools.partial(Field.of, repeated=True)
 
 
 ENTRY: Message = {1: _one("key", "string"), 2: _one("value", "string")}
@@ -70,7 +65,7 @@ TYPE |= {
 
 VALUE_INFO: Message = {
     1: _one("name", "string"),
-    2: _one("type", TYPE),
+    2: _one("type", TYPE, shared=True),
     3: _one("doc_string", "string"),
 }
 
@@ -101,7 +96,7 @@ NODE: Message = {
     2: _many("output", "string"),
     3: _one("name", "string"),
     4: _one("op_type", "string"),
-    5: _many("attribute", ATTRIBUTE),
+    5: _many("attribute", ATTRIBUTE, shared=True),
     6: _one("doc_string", "string"),
     7: _one("domain", "string"),
     8: _one("overload", "string"),

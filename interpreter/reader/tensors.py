@@ -56,7 +56,7 @@ def build_sparse_tensor(fields: dict[str, Any], source: Source) -> SparseTensor:
     """A SparseTensor from the fields of a SparseTensorProto. Raises as ``build_tensor``."""
     values = build_tensor(fields.get("values", {"data_type": 1}), source)
     indices = build_tensor(fields.get("indices", {"data_type": 7}), source)
-    shape = tuple(integers(fields.get("dims", ())).tolist())
+    shape = shape_of(fields)
     rows = values.shape[0] if values.array.ndim == 1 else -1
     if indices.shape not in ((rows,), (rows, len(shape))) or min(shape, default=0) < 0:
         raise InvalidModelError(
@@ -69,6 +69,14 @@ def build_sparse_tensor(fields: dict[str, Any], source: Source) -> SparseTensor:
     if indices.array.size and ((indices.array < 0) | (indices.array >= limits)).any():
         raise InvalidModelError(f"sparse tensor '{values.name}': an index is outside of {shape}")
     return SparseTensor(values, indices, shape)
+
+
+def shape_of(fields: dict[str, Any]) -> tuple[int, ...]:
+    """The ``dims`` of a tensor's fields."""
+    parts = fields.get("dims", ())
+    if np.ndarray in map(type, parts):  # packed
+        return tuple(integers(parts).tolist())
+    return tuple(parts)
 
 
 def integers(parts: Any) -> np.ndarray:
@@ -95,7 +103,7 @@ def _read_array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np
         raise ValueError(f"{fields.get('data_type', 0)} is not a data type of ONNX")
     if "segment" in fields:
         raise NotImplementedError("it is stored in segments, which no version of ONNX defines")
-    dims = tuple(integers(fields.get("dims", ())).tolist())
+    dims = shape_of(fields)
     if len(dims) > _MOST_DIMENSIONS:
         raise ValueError(f"{len(dims)} dimensions, but NumPy allows at most {_MOST_DIMENSIONS}")
     if min(dims, default=0) < 0:

@@ -5,16 +5,16 @@ Source: the Protocol Buffers encoding guide, protobuf.dev/programming-guides/enc
 
 from __future__ import annotations
 
+import copy
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from onnxwalk.interpreter.budget import current_budget, take
 from onnxwalk.interpreter.errors import InvalidModelError
-from onnxwalk.ops.contract.records import record
 
 VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
 
@@ -22,22 +22,42 @@ VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
 MAX_DEPTH = 100
 
 
-@record(frozen=True)
-class Field:
+class Field(NamedTuple):
     """A field of a message: its name, kind and, for kind "message", the fields of that message."""
 
     name: str
     kind: str  # int, uint, float, double, string, bytes, message
-    repeated: bool = False
-    message: dict[int, Field] | None = None
+    repeated: bool
+    message: dict[int, Field] | None
+    shared: bool  # whether a file has the same message many times
+    wire_type: int
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        kind: str | dict[int, Field],
+        repeated: bool = False,
+        shared: bool = False,
+    ) -> Field:
+        """A field of one of the kinds, or of messages with these fields."""
+        if isinstance(kind, str):
+            return cls(name, kind, repeated, None, shared, _WIRE_TYPES[kind])
+        return cls(name, "message", repeated, kind, shared, BYTES)
 
 
 _WIRE_TYPES = {"int": VARINT, "uint": VARINT, "float": FIXED32, "double": FIXED64}
 _WIRE_TYPES |= dict.fromkeys(("string", "bytes", "message"), BYTES)
 #: bytes of a message's dictionary, and of a field in it (a view of the file, or a string)
 _PER_MESSAGE, _PER_FIELD = 250, 200
-#: bytes of packed numbers to unpack at a time
-_BLOCK = 1 << 20
+#: bytes of memory of which the budget is told at once
+_UNPAID = 1 << 16
+#: bytes of messages that are copied to be read (most nodes), and that others may share
+_SMALL, _SHARED = 1 << 12, 1 << 8
+#: fields of messages that aren't shared: each node has graphs of its own, equal or not
+_GRAPHS = frozenset({"g", "graphs"})
+#: bytes of packed numbers to unpack at a time, and of those that are looked at first
+_BLOCK, _SHORT = 1 << 20, 256
 
 #: dtypes of numbers that are repeated, by the kind of the field
 _DTYPES = {"int": "<i8", "uint": "<u8", "float": "<f4", "double": "<f8"}
@@ -51,100 +71,151 @@ _FEW = 16
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 
 
-def parse(
-    data: memoryview,
-    start: int,
-    end: int,
-    fields: dict[int, Field],
-    into: dict[str, Any] | None = None,
-    depth: int = 0,
-) -> dict[str, Any]:
+def parse(data: memoryview, start: int, end: int, fields: dict[int, Field]) -> dict[str, Any]:
     """The fields of the message in ``data[start:end]`` by name; missing ones have no key.
 
     Unknown fields are skipped. Repeated numbers are lists of numbers and, where they were packed,
-    of arrays. A field that isn't repeated but occurs twice as a message is merged (``into``), as in
-    protobuf.
+    of arrays. A field that isn't repeated but occurs twice as a message is merged, as in protobuf.
+    Equal messages of a field that is ``shared`` are one dictionary.
 
     Raises InvalidModelError with the byte offset where the bytes are invalid.
     """
-    if depth > MAX_DEPTH:
-        raise InvalidModelError(f"messages nest deeper than {MAX_DEPTH} at byte {start}")
-    result: dict[str, Any] = {} if into is None else into
-    position, count = start, 0
-    budget = current_budget()
-    while position < end:
-        at = position
-        tag = data[position]
-        position += 1
-        if tag >= 0x80:  # most tags and lengths are one byte
-            tag, position = read_varint(data, at, end)
-        number, wire_type = tag >> 3, tag & 7
-        value: Any
-        if wire_type == BYTES:
-            if position < end and (length := data[position]) < 0x80:
-                position += 1
-            else:
-                length, position = read_varint(data, position, end)
-            if length > end - position:
-                raise InvalidModelError(
-                    f"field {number} at byte {at} is {length} bytes long, {end - position} are left"
-                )
-            value = position
-            position += length
-        elif wire_type == VARINT:
-            value, position = read_varint(data, position, end)
-        elif wire_type in (FIXED32, FIXED64):
-            value = position
-            position += 4 if wire_type == FIXED32 else 8
-            if position > end:
-                raise InvalidModelError(f"field {number} at byte {at} is cut off")
-        else:
-            raise InvalidModelError(f"wire type {wire_type} at byte {at} is not used by ONNX")
-        if number == 0:
-            raise InvalidModelError(f"field number 0 at byte {at}")
-
-        field = fields.get(number)
-        if field is None:
-            continue
-        if wire_type != _WIRE_TYPES[field.kind]:
-            if not (wire_type == BYTES and field.repeated):
-                raise InvalidModelError(
-                    f"{field.name} at byte {at} has wire type {wire_type}, not {field.kind}'s"
-                )
-            value = unpack_numbers(data[value:position], field.kind, value)
-        elif field.kind == "message":
-            assert field.message is not None
-            merged = None if field.repeated else result.get(field.name)
-            value = parse(data, value, position, field.message, merged, depth + 1)
-        elif field.kind == "string":
-            try:
-                value = str(data[value:position], "utf-8")
-            except UnicodeDecodeError:
-                raise InvalidModelError(f"{field.name} at byte {at} is not UTF-8") from None
-        elif field.kind == "bytes":
-            value = data[value:position]
-        elif field.kind == "int":
-            value -= (value & 1 << 63) << 1  # two's complement
-        elif field.kind == "float":
-            (value,) = _FLOAT.unpack_from(data, value)
-        elif field.kind == "double":
-            (value,) = _DOUBLE.unpack_from(data, value)
-
-        if field.repeated:
-            values = result.setdefault(field.name, [])
-            values.append(value)
-            if not len(values) & _STREAK and field.kind in _RUNS and tag < 0x80:
-                position = read_run(data, position, end, tag, field.kind, values)
-        else:
-            result[field.name] = value
-        count += 1
-        if budget is not None and not count & 1023:
-            budget.take(_PER_FIELD << 10)
-            budget.tick()
-    if budget is not None:
-        budget.take(_PER_MESSAGE + _PER_FIELD * (count & 1023))
-        budget.tick()
+    parser = _Parser(data)
+    result = parser.message(data, 0, start, end, fields, {}, 0)
+    parser.pay()
     return result
+
+
+class _Parser:
+    """Reads the messages of a file."""
+
+    def __init__(self, file: memoryview) -> None:
+        self.file = file
+        self.budget = current_budget()
+        self.used = 0  # bytes of memory that the budget doesn't know of yet
+        #: shared messages, by the field's name, the depth and the bytes
+        self.known: dict[tuple[str, int, bytes], dict[str, Any]] = {}
+
+    def pay(self) -> None:
+        """Count the memory of what was read, and look at the time. Raises LimitError."""
+        if self.budget is not None:
+            self.budget.take(self.used)
+            self.budget.tick()
+        self.used = 0
+
+    def message(
+        self,
+        data: memoryview | bytes,
+        offset: int,
+        start: int,
+        end: int,
+        fields: dict[int, Field],
+        result: dict[str, Any],
+        depth: int,
+    ) -> dict[str, Any]:
+        """Add the fields of the message in ``data[start:end]`` to ``result``; ``data`` is the file
+        from ``offset`` on, or a part of it."""
+        if depth > MAX_DEPTH:
+            raise InvalidModelError(
+                f"messages nest deeper than {MAX_DEPTH} at byte {offset + start}"
+            )
+        if end - start <= _SMALL and data is self.file:  # bytes are read faster than a view
+            data, offset, start, end = bytes(data[start:end]), start, 0, end - start
+        position, count = start, 0
+        while position < end:
+            at = position
+            tag = data[position]
+            position += 1
+            if tag >= 0x80:  # most tags and lengths are one byte
+                tag, position = read_varint(data, at, end, offset)
+            wire_type = tag & 7
+            value: Any
+            if wire_type == BYTES:
+                if position < end and (value := data[position]) < 0x80:
+                    position += 1
+                else:
+                    value, position = read_varint(data, position, end, offset)
+                if value > end - position:
+                    raise InvalidModelError(
+                        f"field {tag >> 3} at byte {offset + at} is {value} bytes long, "
+                        f"{end - position} are left"
+                    )
+                begin, position = position, position + value
+            elif wire_type == VARINT:
+                if position < end and (value := data[position]) < 0x80:
+                    position += 1
+                else:
+                    value, position = read_varint(data, position, end, offset)
+            elif wire_type in (FIXED32, FIXED64):
+                begin = position
+                position += 4 if wire_type == FIXED32 else 8
+                if position > end:
+                    raise InvalidModelError(f"field {tag >> 3} at byte {offset + at} is cut off")
+            else:
+                raise InvalidModelError(
+                    f"wire type {wire_type} at byte {offset + at} is not used by ONNX"
+                )
+            field = fields.get(tag >> 3)
+            if field is None:
+                if tag >> 3 == 0:
+                    raise InvalidModelError(f"field number 0 at byte {offset + at}")
+                continue
+            name, kind, repeated, inner, shared, expected = field
+            if wire_type != expected:
+                if not (wire_type == BYTES and repeated):
+                    raise InvalidModelError(
+                        f"{name} at byte {offset + at} has wire type {wire_type}, not {kind}'s"
+                    )
+                where = offset + begin
+                value = unpack_numbers(self.file[where : offset + position], kind, where)
+            elif kind == "string":
+                try:
+                    value = str(data[begin:position], "utf-8")
+                except UnicodeDecodeError:
+                    raise InvalidModelError(f"{name} at byte {offset + at} is not UTF-8") from None
+            elif kind == "message":
+                assert inner is not None
+                if not repeated and name in result:
+                    value = copy.deepcopy(result[name]) if shared else result[name]
+                    self.message(data, offset, begin, position, inner, value, depth + 1)
+                elif shared and position - begin <= _SHARED:
+                    key = (name, depth, bytes(data[begin:position]))
+                    value = self.known.get(key)
+                    if value is None:
+                        value = self.message(data, offset, begin, position, inner, {}, depth + 1)
+                        if _GRAPHS.isdisjoint(value):
+                            self.known[key] = value
+                            self.used += position - begin
+                else:
+                    value = self.message(data, offset, begin, position, inner, {}, depth + 1)
+            elif kind == "int":
+                if value >> 63:
+                    value -= 1 << 64  # two's complement
+            elif kind == "bytes":
+                value = self.file[offset + begin : offset + position]
+            elif kind == "float":
+                (value,) = _FLOAT.unpack_from(data, begin)
+            elif kind == "double":
+                (value,) = _DOUBLE.unpack_from(data, begin)
+
+            if repeated:
+                if (values := result.get(name)) is None:
+                    result[name] = [value]
+                else:
+                    values.append(value)
+                    if not len(values) & _STREAK and kind in _RUNS and tag < 0x80:
+                        place, stop = offset + position, offset + end
+                        position = read_run(self.file, place, stop, tag, kind, values) - offset
+            else:
+                result[name] = value
+            count += 1
+            if not count & 1023:
+                self.used += _PER_FIELD << 10
+                self.pay()
+        self.used += _PER_MESSAGE + _PER_FIELD * (count & 1023)
+        if self.used > _UNPAID:
+            self.pay()
+        return result
 
 
 def fields_in(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
@@ -238,8 +309,11 @@ def _read_run_of_bytes(
     return position
 
 
-def read_varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
-    """The base-128 number at ``position``, modulo 2**64, and the position after it."""
+def read_varint(
+    data: memoryview | bytes, position: int, end: int, offset: int = 0
+) -> tuple[int, int]:
+    """The base-128 number at ``position``, modulo 2**64, and the position after it. ``offset``:
+    where ``data`` begins in the file."""
     start, result, shift = position, 0, 0
     while position < end:
         byte = data[position]
@@ -249,8 +323,8 @@ def read_varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
         result |= (byte & 0x7F) << shift
         shift += 7
         if shift > 63:
-            raise InvalidModelError(f"the number at byte {start} is longer than ten bytes")
-    raise InvalidModelError(f"the file is cut off in the number at byte {start}")
+            raise InvalidModelError(f"the number at byte {offset + start} is longer than ten bytes")
+    raise InvalidModelError(f"the file is cut off in the number at byte {offset + start}")
 
 
 def in_own_order(array: np.ndarray) -> np.ndarray:
@@ -277,6 +351,8 @@ def _unpack_varints(data: memoryview, dtype: np.dtype, offset: int) -> np.ndarra
     if raw[-1] >= 0x80:
         raise InvalidModelError(f"packed numbers at byte {offset} end within a number")
     take(2 * dtype.itemsize * raw.size)
+    if raw.size <= _SHORT and raw.max() < 0x80:  # a zero point, a shape
+        return raw.astype(dtype)
     pieces, start = [], 0
     while start < raw.size:
         stop = min(start + _BLOCK, raw.size)

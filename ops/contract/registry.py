@@ -148,6 +148,11 @@ class Operator:
             raise MixedSamples
         return rule(samples, inputs, outputs, **{**self.attributes, **attributes})
 
+    @property
+    def chooses_type(self) -> bool:
+        """Whether attributes choose the type of an output."""
+        return "output_type" in self.facts
+
     def output_type(self, first: str, attributes: Mapping[str, Any]) -> str:
         """The type of the outputs that no type of an input determines; ``""`` if unknown."""
         rule = self.facts.get("output_type")

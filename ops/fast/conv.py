@@ -49,6 +49,10 @@ class Weights:
             self._laid_out[layout] = np.require(laid_out, requirements="A")
         return self._laid_out[layout]
 
+    def forget(self, layout: Callable[[np.ndarray, int], Any]) -> None:
+        """Free a layout that isn't multiplied after all."""
+        self._laid_out.pop(layout, None)
+
 
 def bind_conv(
     space: Space,
@@ -74,7 +78,7 @@ def bind_conv(
         bind = _pointwise
     elif per_group <= 4:
         bind = _few_channels
-    elif (tile := _winograd_tile(x, w, axes, shape)) is not None:
+    elif (tile := _winograd_tile(x, weights, axes, shape)) is not None:
         bind = functools.partial(_winograd, tile)
     else:
         bind = bind_columns
@@ -249,14 +253,20 @@ def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
             space.free_scratch(block)
 
 
-def _winograd_tile(x, w, axes, shape) -> int | None:
+def _winograd_tile(x, weights, axes, shape) -> int | None:
     """The tile size for Winograd's algorithm; ``None`` if it doesn't pay."""
     if any((a.stride, a.dilation) != (1, 1) or a.kernel != axes[0].kernel for a in axes):
         return None
-    sizes = np.abs(w)
+    kernel, channels = axes[0].kernel, x.shape[1]
+    if winograd.best_tile(shape, channels, kernel) is None:
+        return None  # nor with some of the tiles; the weights needn't be read
+    sizes = np.abs(weights.w)
     if not sizes.max() <= winograd.SPIKE * sizes.mean():
         return None
-    return winograd.best_tile(shape, x.shape[1], axes[0].kernel, winograd.exact_tiles(w))
+    tile = winograd.best_tile(shape, channels, kernel, winograd.exact_tiles(weights))
+    if tile is None:
+        weights.forget(winograd.weight_layout(2))  # of which it was seen whether it is exact
+    return tile
 
 
 def _winograd(m, space, x, weights, axes, epilogue, y, residual) -> None:

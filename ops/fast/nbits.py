@@ -20,6 +20,10 @@ def unpack_nibbles(rows: np.ndarray) -> np.ndarray:
     return spread.view(np.uint8)
 
 
+#: numbers of a line of the cache
+_LINE = 16
+
+
 def product_binder(
     depth: int,
     columns: int,
@@ -39,9 +43,14 @@ def product_binder(
             return None
         if not kept and _may_use(space, 4 * depth * columns):
             weights = np.empty((depth, columns), np.float32)  # as W: a row of x takes twice as long
+            # With a line of the cache between them, rows of a power of two don't meet in one set
+            # of the cache when they are read across: half of the time.
+            apart = np.empty((min(step, columns), depth + _LINE), np.float32)[:, :depth]
             for start in range(0, columns, step):
                 stop = min(start + step, columns)
-                weights[:, start:stop] = unpack(start, stop).T
+                rows = apart[: stop - start]
+                np.copyto(rows, unpack(start, stop))
+                weights[:, start:stop] = rows.T
             kept.append(weights)
         y = space.array((*A.shape[:-1], columns), A.dtype)
         x, result = A.reshape(-1, depth), y.reshape(-1, columns)

@@ -103,10 +103,11 @@ def weight_layout(m: int) -> Callable[[np.ndarray, int], np.ndarray]:
     return lambda w, group: products.lay_out(transform_weights(w, m))
 
 
-def exact_tiles(w: np.ndarray) -> tuple[int, ...] | None:
+def exact_tiles(weights: Any) -> tuple[int, ...] | None:
     """For weights (M, C, r, r) that are whole numbers of 8 bits, as of quantized models: the m with
     which the sums of whole numbers stay exact in float32, as F(2, 3) has halves only. ``None`` for
-    other weights."""
+    other weights. ``weights``: an ``ops.fast.conv.Weights``."""
+    w = weights.w
     for part in (w[0], w):  # most weights are told by one filter
         if np.abs(part).max() > 255 or not np.array_equal(part, np.rint(part)):
             return None
@@ -115,7 +116,11 @@ def exact_tiles(w: np.ndarray) -> tuple[int, ...] | None:
     # sums of quarters times differences of four bytes; corners are transformed to themselves
     if not _is_exact(w[:, :, ::2, ::2]):
         return ()
-    return (2,) if _is_exact(transform_weights(w, 2)) else ()
+    transformed = weights(weight_layout(2))  # which is kept: it is also what will be multiplied
+    if _is_exact(transformed):
+        return (2,)
+    weights.forget(weight_layout(2))
+    return ()
 
 
 def _is_exact(transformed: np.ndarray) -> bool:

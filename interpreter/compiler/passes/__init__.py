@@ -22,7 +22,7 @@ def _imported(name: str, *parts: str, file: str = "") -> Rewrite:
     operator that has one of ``parts`` in its name: a graph without is left as it is."""
 
     def rewrite(graph: Graph, context: Context) -> Graph:
-        if not any(part in node.op_type for node in graph.nodes for part in parts):
+        if not any(part in op_type for _, op_type in graph.operators for part in parts):
             return graph
         module = importlib.import_module(f"{__name__}.{file or name}")
         changed: Graph = getattr(module, name)(graph, context)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from onnxwalk.interpreter.compiler.context import Context, names_used
+from onnxwalk.interpreter.compiler.context import Context, names_used, same_nodes
 from onnxwalk.interpreter.ir.model import Graph
+from onnxwalk.ops.contract.records import replace
 
 
 def drop_unused(graph: Graph, context: Context) -> Graph:
-    """Keep only what the graph's outputs need, in subgraphs too."""
+    """Keep only what the graph's outputs need, in subgraphs too; the graph itself if it has no
+    more."""
     needed = {value.name for value in graph.outputs}
     kept = []
     for node in reversed(graph.nodes):
-        if not needed.intersection(name for name in node.outputs if name):
+        if len(node.outputs) == 1 and node.outputs[0] in needed and not node.graphs:
+            kept.append(node)
+            needed.update(node.inputs)
+            continue
+        if not any(name in needed for name in node.outputs if name):
             continue
         node = node.with_graphs(lambda inner: drop_unused(inner, context))
         outputs = [name if name in needed else "" for name in node.outputs]
@@ -24,8 +28,8 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
             node = replace(node, outputs=tuple(outputs))
         kept.append(node)
         needed |= names_used(node)
-    return replace(
-        graph,
-        nodes=tuple(reversed(kept)),
-        initializers={n: t for n, t in graph.initializers.items() if n in needed},
-    )
+    nodes = tuple(reversed(kept))
+    initializers = {n: t for n, t in graph.initializers.items() if n in needed}
+    if len(initializers) == len(graph.initializers) and same_nodes(nodes, graph.nodes):
+        return graph
+    return replace(graph, nodes=nodes, initializers=initializers)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from onnxwalk.interpreter.budget import tick
 from onnxwalk.interpreter.compiler.constants import as_array, operator_keywords
-from onnxwalk.interpreter.compiler.context import Context, captured_names
+from onnxwalk.interpreter.compiler.context import Context, captured_names, same_nodes
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.ir.plan import Step
 from onnxwalk.interpreter.runtime.call import call
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import replace
 
 #: the largest result that is kept, in bytes, unless its inputs were larger
 _MAX_BYTES = 1 << 20
@@ -27,14 +27,16 @@ Constants = Mapping[str, Tensor | SparseTensor]
 
 
 def fold_constants(graph: Graph, context: Context) -> Graph:
-    """Replace nodes that depend on constants only by initializers, also in subgraphs."""
+    """Replace nodes that depend on constants only by initializers, also in subgraphs; the graph
+    itself where there are none."""
     return _Folding(graph, context).graph(graph, {})
 
 
 class _Folding:
     def __init__(self, graph: Graph, context: Context) -> None:
         self.context = context
-        self.left = max(_MAX_ALL, sum(_nbytes(t) for t in _constants(graph)))
+        self.whole = graph
+        self.left: int | None = None  # bytes of results that may be kept, once there are some
 
     def graph(self, graph: Graph, outer: Constants) -> Graph:
         """The graph after folding; ``outer`` has the constants of the graphs around it."""
@@ -45,6 +47,11 @@ class _Folding:
         kept = []
         for node in graph.nodes:
             tick()
+            if not node.graphs and any(n not in constants for n in node.inputs if n):
+                kept.append(node)
+                for name in node.outputs:
+                    constants.pop(name, None)
+                continue
             computed = self.compute(node, constants)
             if computed is None:
                 kept.append(node.with_graphs(partial(self.graph, outer=constants)))
@@ -53,6 +60,8 @@ class _Folding:
             else:
                 initializers |= computed
                 constants |= computed
+        if same_nodes(kept, graph.nodes):
+            return graph
         return replace(graph, nodes=tuple(kept), initializers=initializers)
 
     def compute(self, node: Node, constants: Constants) -> dict[str, Tensor] | None:
@@ -89,6 +98,8 @@ class _Folding:
             for name, result in zip(node.outputs, results, strict=False)
             if name
         }
+        if self.left is None:
+            self.left = max(_MAX_ALL, sum(map(_nbytes, _constants(self.whole))))
         nbytes = sum(map(_nbytes, tensors.values()))
         if nbytes > min(most, self.left):
             return None

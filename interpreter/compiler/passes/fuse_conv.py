@@ -6,7 +6,6 @@ the cache; each of them alone is another pass over memory.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.records import replace
 from onnxwalk.ops.contract.registry import FUSED_DOMAIN
 from onnxwalk.ops.fast.epilogue import MONOTONIC
 from onnxwalk.ops.shared.numeric import dtype_limits

@@ -6,21 +6,24 @@ reads them from outside instead, where it is known which of them are constants.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
-from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.context import Context, same_nodes
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.records import replace
 
 
 def hoist_invariants(graph: Graph, context: Context) -> Graph:
-    """Loops, also in subgraphs, without the carried values that their bodies don't change."""
+    """Loops, also in subgraphs, without the carried values that their bodies don't change; the
+    graph itself if there are none."""
+    if not graph.has_graphs:
+        return graph
     nodes: list[Node] = []
     for node in graph.nodes:
         inner = node.with_graphs(partial(hoist_invariants, context=context))
         hoisted = _hoist(inner) if context.is_operator(node, "Loop") else None
         nodes += hoisted or [inner]
-    return replace(graph, nodes=tuple(nodes))
+    return graph if same_nodes(nodes, graph.nodes) else replace(graph, nodes=tuple(nodes))
 
 
 def _hoist(loop: Node) -> list[Node] | None:

@@ -7,14 +7,13 @@ applied to the ids instead of the embedded words.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.ir.model import Graph, Node, Tensor
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import replace
 from onnxwalk.ops.contract.registry import FUSED_DOMAIN
 
 

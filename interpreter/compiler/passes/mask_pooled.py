@@ -8,11 +8,10 @@ reads r, which needn't be kept.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from onnxwalk.interpreter.compiler.context import Context, names_used
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
+from onnxwalk.ops.contract.records import replace
 
 
 def mask_pooled(graph: Graph, context: Context) -> Graph:

@@ -3,13 +3,12 @@ Only pads and weights change; the nodes cost nothing in a run."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.records import replace
 
 
 def merge_pad(graph: Graph, context: Context) -> Graph:

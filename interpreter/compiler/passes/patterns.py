@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.interpreter.compiler.context import Context, names_used
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import replace
 
 #: a value by the name of a variable, a number, or (operator, pattern of each input …)
 Pattern: TypeAlias = "str | float | tuple[Any, ...]"
@@ -27,15 +28,8 @@ class Links:
         self.graph = graph
         self.context = context
         self.is_operator = context.is_operator
-        self.maker = {name: node for node in graph.nodes for name in node.outputs if name}
-        self.operators = {node.op_type for node in graph.nodes}
-        self._readers: dict[str, list[Node]] = {}
-        for node in graph.nodes:
-            for name in node.inputs:
-                self._readers.setdefault(name, []).append(node)
-            if node.graphs:
-                for name in names_used(node) - set(node.inputs):
-                    self._readers.setdefault(name, []).append(node)
+        self.maker, self._readers = _makers_and_readers(graph)
+        self.operators = {op_type for _, op_type in graph.operators}
         self._outputs = {value.name for value in graph.outputs}
         self._variable = {value.name for value in graph.inputs}
 
@@ -109,6 +103,31 @@ class Links:
             return
         for match in self._matches(patterns[0], names[0], dict(bound)):
             yield from self._match_all(patterns[1:], names[1:], match)
+
+
+#: of graphs that are still there: most rewrites leave a graph as it is, and the next asks again
+_indexes: weakref.WeakKeyDictionary[Graph, tuple[dict[str, Node], dict[str, list[Node]]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _makers_and_readers(graph: Graph) -> tuple[dict[str, Node], dict[str, list[Node]]]:
+    """The node that computes each value, and the nodes that read it, once for each time."""
+    found = _indexes.get(graph)
+    if found is None:
+        maker = {name: node for node in graph.nodes for name in node.outputs if name}
+        readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in node.inputs:
+                if name in readers:
+                    readers[name].append(node)
+                else:
+                    readers[name] = [node]
+            if node.graphs:
+                for name in names_used(node) - set(node.inputs):
+                    readers.setdefault(name, []).append(node)
+        found = _indexes[graph] = maker, readers
+    return found
 
 
 @functools.cache

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -35,7 +34,7 @@ from onnxwalk.interpreter.compiler.passes.steps import (
     read_weights,
 )
 from onnxwalk.interpreter.ir.model import Graph, Node
-from onnxwalk.ops.contract.records import record
+from onnxwalk.ops.contract.records import record, replace
 from onnxwalk.ops.contract.registry import FUSED_DOMAIN
 
 _MICROSOFT = "com.microsoft"
@@ -428,8 +427,10 @@ def _node(
     node: Node, kind: str, inputs: list[str], output: str, opset: int, **attributes: int
 ) -> Node:
     """A node of ai.onnx in the place of another."""
-    new = replace(node, op_type=kind, domain="", opset=opset, attributes=attributes)
-    return replace(new, inputs=tuple(inputs), outputs=(output,))
+    return replace(
+        node, op_type=kind, domain="", opset=opset, attributes=attributes,
+        inputs=tuple(inputs), outputs=(output,),
+    )  # fmt: skip
 
 
 def _fused(node: Node, kind: str, inputs: list[str], new: Steps) -> Node:

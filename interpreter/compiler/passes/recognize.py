@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
-from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links, Pattern
+from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links, Pattern, operators_of
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import replace
 
 _SQRT2 = math.sqrt(2)
 
@@ -71,6 +71,8 @@ _LAYER_NORMALIZATION: tuple[Pattern, ...] = (
 
 def recognize(graph: Graph, context: Context) -> Graph:
     """Replace the last node of each formula by the operator, and drop the others if unused."""
+    if not _may_have_formula(graph):
+        return drop_unused(graph, context)
     links = Links(graph, context)
     edits = Edits(links)
     for node in graph.nodes:
@@ -83,6 +85,13 @@ def recognize(graph: Graph, context: Context) -> Graph:
             edits.replace(node, operator)
     # The unused nodes would count as readers in later rewrites.
     return drop_unused(edits.graph(), context)
+
+
+def _may_have_formula(graph: Graph) -> bool:
+    """Whether a graph has all operators of one of the formulas."""
+    known = {op_type for _, op_type in graph.operators}
+    formulas = itertools.chain(*(found for _, _, found in _ELEMENTWISE), _LAYER_NORMALIZATION)
+    return any(operators_of(formula) <= known for formula in formulas)
 
 
 def _elementwise(node: Node, links: Links) -> Node | None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from onnxwalk.interpreter.compiler.passes.patterns import Links
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.ops.contract.dtypes import element_type
-from onnxwalk.ops.contract.records import record
+from onnxwalk.ops.contract.records import record, replace
 
 #: float32 holds the whole numbers up to this
 _EXACT = 2.0**24
+#: weights that are summed at a time: they fit the second-level cache
+_AT_ONCE = 1 << 16
 #: the largest whole weight: 255 with a zero point of -128
 _LARGEST = 383
 
@@ -152,7 +153,12 @@ def is_exact(rows: np.ndarray, source: Steps, bias: np.ndarray | None = None) ->
     ones of each output stay below 2²⁴. rows (M, …): the weights of each output."""
     rows = rows.reshape(len(rows), -1)
     kind = np.float32 if rows.shape[1] * _LARGEST < _EXACT else np.float64
-    total, size = (x.sum(1, dtype=kind).astype(np.float64) for x in (rows, np.abs(rows)))
+    total, size = np.empty((2, len(rows)))
+    step = max(1, _AT_ONCE // max(rows.shape[1], 1))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        total[start : start + step] = part.sum(1, dtype=kind)
+        size[start : start + step] = np.abs(part).sum(1, dtype=kind)
     up, down = (size + total) / 2, (size - total) / 2
     most = np.maximum(up * source.high - down * source.low, down * source.high - up * source.low)
     return bool((most + (0 if bias is None else np.abs(bias))).max(initial=0) < _EXACT)

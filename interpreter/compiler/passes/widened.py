@@ -8,8 +8,6 @@ operator that isn't listed reads them.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from onnxwalk.interpreter.budget import take
@@ -20,6 +18,7 @@ from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
+from onnxwalk.ops.contract.records import replace
 from onnxwalk.ops.shared.numeric import wide
 
 _FLOAT = 1  # TensorProto.DataType

@@ -6,10 +6,12 @@ import pickle
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 
 import pytest
+from onnx import helper
 
 import onnxwalk
 from onnxwalk.interpreter.ir.model import Node, SparseTensorType, TensorType
 from onnxwalk.ops.contract.records import record
+from onnxwalk.ops.contract.records import replace as replace_record
 
 
 def made_by(decorator):
@@ -24,6 +26,17 @@ def made_by(decorator):
 
     return Sample
 
+
+VALUE = helper.make_tensor_value_info
+BODY = helper.make_graph(
+    [helper.make_node("Identity", ["x"], ["z"])], "b", [], [VALUE("z", 1, [1])]
+)
+IF = helper.make_model(
+    helper.make_graph(
+        [helper.make_node("If", ["on"], ["y"], then_branch=BODY, else_branch=BODY)],
+        "g", [VALUE("on", 9, []), VALUE("x", 1, [1])], [VALUE("y", 1, [1])],
+    )
+).SerializeToString()  # fmt: skip
 
 Ours, Theirs = made_by(record), made_by(dataclass)
 
@@ -49,6 +62,18 @@ def test_what_a_dataclass_refuses_is_refused(values, named):
     for kind in (Theirs, Ours):
         with pytest.raises(TypeError):
             kind(*values, **named)
+
+
+def test_replace_is_that_of_dataclasses():
+    ours, theirs = (kind(1, "a", 2.0, {"x": 1}) for kind in (Ours, Theirs))
+    for changes in ({}, {"first": 7}, {"second": "b", "fourth": {}}):
+        assert vars(replace_record(ours, **changes)) == vars(replace(theirs, **changes))
+    with pytest.raises(TypeError):
+        replace_record(ours, fifth=1)
+    node = Node("Relu", ("x",), ("y",))
+    assert node.graphs == ()  # which is kept in the node, and found anew in another
+    body = onnxwalk.load(IF).graph.nodes[0].attributes
+    assert len(replace_record(node, attributes=body).graphs) == 2
 
 
 def test_records_are_immutable_and_defaults_are_not_shared():
