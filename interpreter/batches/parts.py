@@ -112,8 +112,8 @@ def run_parts(
                     if isinstance(event, Lost) and not event.again:
                         if not skips:
                             raise InvalidInputError(
-                                f"{event.part}: {event.why}, {retries + 1} times; with less memory "
-                                "in use (--batch, fewer --workers) it may be done: --resume"
+                                f"{event.part}: {event.why}, {event.times} times; {event.advice} "
+                                "it may be done: --resume"
                             )
                         yield Done(event.part, None, damaged={"": event.why})
                     else:
