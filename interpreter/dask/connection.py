@@ -109,6 +109,7 @@ def _cluster(distributed: Any, workers: int | None, timeout: float | None) -> It
                 threads_per_worker=1,
                 dashboard_address=":0",  # no page of diagnostics: it would need a port
                 silence_logs=logging.CRITICAL,
+                env={**os.environ},  # that which they are forked from has the one it began with
             )
         with cluster:
             yield cluster
