@@ -6,7 +6,7 @@ import functools
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,6 +101,7 @@ def run_parts(
                 "--restart begins anew"
             )
         folder.sweep()
+        before = {*folder.names()}
         _rehearse(parts, skips)
         try:
             with (
@@ -112,10 +113,12 @@ def run_parts(
                     if isinstance(event, Lost) and not event.again:
                         if not skips:
                             raise InvalidInputError(
-                                f"{event.part}: {event.why}, {retries + 1} times; with less memory "
-                                "in use (--batch, fewer --workers) it may be done: --resume"
+                                f"{event.part}: {event.why}, {event.times} times; {event.advice} "
+                                "it may be done: --resume"
                             )
                         yield Done(event.part, None, damaged={"": event.why})
+                    elif isinstance(event, Done) and parts.names[event.part] not in before:
+                        yield replace(event, was_done=False)  # by a worker that died before it said
                     else:
                         yield event
         finally:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import types
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,10 @@ from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, wrap_e
 #: OnnxWalkError. It must be one that can be pickled where processes can't be forked.
 Work = Callable[[str, Callable[[int, int], object]], Done]
 
+#: with what a part may be done that lost its workers
+LESS_MEMORY = "with less memory in use (--batch, fewer --workers)"
+LONGER = "with a larger --part-timeout"
+
 _TOLD = 0.2  # seconds between what is heard of a part
 _TICK = 0.25  # seconds between looks at the clock
 _ORPHAN = 0.5  # seconds between a worker's looks at whether it is still wanted
@@ -32,6 +37,18 @@ _ORPHAN = 0.5  # seconds between a worker's looks at whether it is still wanted
 def can_fork() -> bool:
     """Whether workers share the memory of the process that starts them."""
     return "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+
+
+@contextlib.contextmanager
+def without_main() -> Iterator[None]:
+    """Processes that begin in the block don't run the program that started this one. They need
+    nothing of it, and where it has no ``if __name__ == "__main__"`` it would begin anew in each."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")  # multiprocessing looks there
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @dataclass(frozen=True)
@@ -45,11 +62,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker that is gone. ``again``: whether its part will be done by another one."""
+    """A worker that is gone. ``again``: whether its part will be done by another one; if not,
+    ``times``: how many were lost, and ``advice``: with what it may be done."""
 
     part: str
     why: str
     again: bool
+    times: int = 1
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,16 +140,17 @@ class Pool:
             for pipe in wait([*pipes], _TICK):
                 yield from self._hear(pipes[pipe])  # type: ignore[index]
             yield None
-            for worker, why in self._lost():
+            for worker, why, advice in self._lost():
                 self._workers.remove(worker)
                 worker.pipe.close()
                 if worker.part is None:
                     continue
                 tries[worker.part] += 1
-                again = tries[worker.part] <= self._retries
+                times = tries[worker.part]
+                again = times <= self._retries
                 if again:
                     waiting.appendleft(worker.part)
-                yield Lost(worker.part, why, again)
+                yield Lost(worker.part, why, again, times, advice)
 
     @property
     def _busy(self) -> int:
@@ -142,7 +163,7 @@ class Pool:
         with warnings.catch_warnings():
             # Python warns of threads that a fork leaves behind; BLAS's come back by themselves
             warnings.simplefilter("ignore", DeprecationWarning)
-            with _interrupts_later():
+            with _interrupts_later(), without_main():
                 process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours))
@@ -166,11 +187,12 @@ class Pool:
             worker.part = None
         yield said
 
-    def _lost(self) -> Iterator[tuple[_Worker, str]]:
-        """The workers that are dead, or are killed now because they hang, and why."""
+    def _lost(self) -> Iterator[tuple[_Worker, str, str]]:
+        """The workers that are dead, or are killed now because they hang, why, and what may
+        help."""
         for worker in [*self._workers]:
             if worker.is_gone:
-                yield worker, _describe(worker.process.exitcode)
+                yield worker, _describe(worker.process.exitcode), LESS_MEMORY
             elif (
                 self._timeout is not None
                 and worker.part is not None
@@ -178,7 +200,7 @@ class Pool:
             ):
                 worker.process.kill()
                 worker.process.join()
-                yield worker, f"no batch was finished in {self._timeout:g} s"
+                yield worker, f"no batch was finished in {self._timeout:g} s", LONGER
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from onnxwalk.interpreter.batches.workers import can_fork
+from onnxwalk.interpreter.batches.workers import can_fork, without_main
 from onnxwalk.interpreter.dask import probe
 from onnxwalk.interpreter.dask.reference import differing, versions
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -71,16 +71,21 @@ def _held_back() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def connect(scheduler: str, workers: int | None = None) -> Iterator[Any]:
+def connect(
+    scheduler: str, workers: int | None = None, timeout: float | None = None
+) -> Iterator[Any]:
     """A ``distributed.Client`` of a scheduler, by its address, or for "local" of a new one on this
-    machine: with so many workers, processes of one thread; by default one for each core.
+    machine: with so many workers, processes of one thread; by default one for each core. One that
+    doesn't answer for ``timeout`` seconds is replaced.
 
     Raises InvalidInputError if it isn't reached, or its workers aren't like this process.
     """
     distributed = require("distributed", "'onnxwalk[dask]'")
     with contextlib.ExitStack() as exits:
         cluster = (
-            exits.enter_context(_cluster(distributed, workers)) if scheduler == "local" else None
+            exits.enter_context(_cluster(distributed, workers, timeout))
+            if scheduler == "local"
+            else None
         )
         exits.enter_context(_quiet())
         client = exits.enter_context(_reached(distributed, cluster or scheduler, scheduler))
@@ -89,19 +94,22 @@ def connect(scheduler: str, workers: int | None = None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _cluster(distributed: Any, workers: int | None) -> Iterator[Any]:
+def _cluster(distributed: Any, workers: int | None, timeout: float | None) -> Iterator[Any]:
     """A scheduler in this process, and workers."""
     settings: dict[str, Any] = dict(_SETTINGS)
+    if timeout is not None:
+        settings["distributed.scheduler.worker-ttl"] = f"{timeout:g}s"
     if can_fork():
         begin_workers()
         settings["distributed.worker.multiprocessing-method"] = "forkserver"
-    with require("dask").config.set(settings):
+    with require("dask").config.set(settings), without_main():
         with _held_back():  # one that has half begun can't be ended in silence
             cluster = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 dashboard_address=":0",  # no page of diagnostics: it would need a port
                 silence_logs=logging.CRITICAL,
+                env={**os.environ},  # that which they are forked from has the one it began with
             )
         with cluster:
             yield cluster

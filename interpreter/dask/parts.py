@@ -13,7 +13,7 @@ from typing import Any
 from onnxwalk.interpreter.batches import Done, run_part
 from onnxwalk.interpreter.batches.parts import Parts
 from onnxwalk.interpreter.batches.sessions import forget_sessions
-from onnxwalk.interpreter.batches.workers import Event, Failed, Lost
+from onnxwalk.interpreter.batches.workers import LESS_MEMORY, LONGER, Event, Failed, Lost
 from onnxwalk.interpreter.dask.connection import connect
 from onnxwalk.interpreter.dask.reference import Reference, refer
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
@@ -52,11 +52,12 @@ class DaskPool:
         forget_sessions()  # the weights are needed in the workers alone
         self._work = Work(self._reference, str(parts.out.absolute()), options, timeout)
         self._names = parts.names
-        self._scheduler, self._workers = scheduler, workers
+        self._scheduler, self._workers, self._timeout = scheduler, workers, timeout
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> DaskPool:
-        self._client = self._exits.enter_context(connect(self._scheduler, self._workers))
+        reached = connect(self._scheduler, self._workers, self._timeout)
+        self._client = self._exits.enter_context(reached)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,8 +67,24 @@ class DaskPool:
     def run(self, parts: Sequence[str]) -> Iterator[Event]:
         """Do all parts, and tell what became of each as it ends.
 
+        Dask blames a worker's death on all parts that were given to it, also on those that waited
+        there. So parts that lost their workers are done again at the end, one by one.
+
         Raises InvalidInputError when the scheduler is lost.
         """
+        suspects = []
+        for event in self._each(parts, 0, len(parts)):
+            if isinstance(event, Lost):
+                suspects.append(event.part)
+            else:
+                yield event
+        for number, part in enumerate(suspects, len(parts) - len(suspects)):
+            yield from self._each([part], number, len(parts))
+
+    def _each(
+        self, parts: Sequence[str], before: int, total: int
+    ) -> Iterator[Done | Lost | Failed]:
+        """Do parts at once; so many of all were done ``before``."""
         futures = self._client.map(
             self._work,
             [str(Path(part).absolute()) for part in parts],
@@ -77,15 +94,17 @@ class DaskPool:
         )
         part_of = {future.key: part for future, part in zip(futures, parts, strict=True)}
         ended = self._distributed.as_completed(futures, loop=self._client.loop)
-        for number, future in enumerate(ended):
-            yield self._outcome(future, part_of[future.key], number, len(parts))
+        for number, future in enumerate(ended, before):
+            yield self._outcome(future, part_of[future.key], number, total)
             future.release()
 
     def _outcome(self, future: Any, part: str, number: int, total: int) -> Done | Lost | Failed:
         try:
             found = future.result()
-        except self._distributed.KilledWorker:
-            return Lost(part, "its workers died, as happens where memory is short", False)
+        except self._distributed.KilledWorker as error:
+            times, last = error.allowed_failures + 1, error.last_worker.address
+            why = f"its worker died, or finished no batch in time, the last one at {last}"
+            return Lost(part, why, False, times, f"{LESS_MEMORY}, or {LONGER},")
         except Exception as error:  # a task's, of any kind, or Dask's of a lost scheduler
             if future.status != "error":  # it isn't the task's
                 raise InvalidInputError(

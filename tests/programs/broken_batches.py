@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 import onnxwalk
-from tests.support.supervised import Progress, kill, start
+from tests.support.supervised import Progress, kill, none_left, start
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = Path(onnxwalk.__file__).parent / "interpreter" / "cli" / "_demo"
@@ -40,6 +40,7 @@ _HANG = 1.0  # --part-timeout
 _PRESSES = 0.01  # seconds between looks at what runs
 
 
+@none_left()
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 1 if a row was lost, repeated or wrong, or a run ended as it shouldn't."""
     args = _parser().parse_args(argv)

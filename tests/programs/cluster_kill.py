@@ -1,6 +1,6 @@
 """Whether kills of Dask's workers, of its scheduler and of the command lose or double a row:
 
-    python -m tests.programs.cluster_kill [--times N] [--seed N] [--json]
+    python -m tests.programs.cluster_kill [--times N] [--minutes M] [--seed N] [--json]
 
 ``onnxwalk run --scheduler`` works on files with a scheduler and two workers of its own. At a random
 moment of its usual duration a worker, the scheduler or the command is killed (SIGKILL). Afterwards
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 import onnxwalk
-from tests.support.supervised import Progress, kill, start
+from tests.support.supervised import Progress, kill, none_left, start
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "interpreter" / "cli" / "_demo" / "digits.onnx"
@@ -37,6 +37,7 @@ _VICTIMS = ("worker", "worker", "scheduler", "command")
 _PATIENCE = 120  # seconds for a run
 
 
+@none_left()
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 1 if a row was lost, doubled or wrong, or if a run ended otherwise than it
     should."""
@@ -46,24 +47,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--times", type=int, default=20, help="kills (default: 20)")
+    text = "begin no run after so many minutes"
+    parser.add_argument("--minutes", type=float, default=float("inf"), help=text)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    rng, progress, counts = random.Random(args.seed), Progress(sys.stderr), Counter[str]()
-    problems: list[str] = []
-    with TemporaryDirectory(prefix="onnxwalk-cluster-") as name:
-        data = Data(Path(name))
-        usual = 0.0
-        for number in range(args.times + 1):
-            victim = "nobody" if number == 0 else rng.choice(_VICTIMS)
-            moment = rng.uniform(0, 1.1 * usual)
-            seconds, found = once(data, victim, moment, counts)
-            usual = usual or seconds
-            problems += [f"kill {number}, {victim} after {moment:.2f} s: {what}" for what in found]
-            progress.show(f"{number} of {args.times} kills, {len(problems)} problems")
-    figures = {"seconds": round(usual, 1), "kills": dict(counts), "problems": problems}
+    figures: dict[str, Any] = {"seconds": 0.0, "kills": Counter[str](), "problems": []}
+    try:
+        with TemporaryDirectory(prefix="onnxwalk-cluster-") as name:
+            _kill_over_and_over(args, Data(Path(name)), figures)
+    except KeyboardInterrupt:
+        print("cluster_kill: stopped", file=sys.stderr)
     print(json.dumps(figures, indent=1) if args.json else _as_text(figures))
-    return int(bool(problems))
+    return int(bool(figures["problems"]))
+
+
+def _kill_over_and_over(args: argparse.Namespace, data: Data, figures: dict[str, Any]) -> None:
+    """Note in the figures what comes of it."""
+    rng, progress = random.Random(args.seed), Progress(sys.stderr)
+    end = time.monotonic() + 60 * args.minutes
+    problems = figures["problems"]
+    for number in range(args.times + 1):
+        if time.monotonic() > end:
+            break
+        victim = "nobody" if number == 0 else rng.choice(_VICTIMS)
+        moment = rng.uniform(0, 1.1 * figures["seconds"])
+        seconds, found = once(data, victim, moment, figures["kills"])
+        figures["seconds"] = figures["seconds"] or round(seconds, 1)
+        problems += [f"kill {number}, {victim} after {moment:.2f} s: {what}" for what in found]
+        progress.show(f"{number} of {args.times} kills, {len(problems)} problems")
 
 
 def _as_text(figures: dict[str, Any]) -> str:

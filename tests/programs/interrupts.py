@@ -33,7 +33,7 @@ import numpy as np
 
 import onnxwalk
 from tests.programs.kill import DEMO, ROOT, VICTIMS, Victim
-from tests.support.supervised import Progress, kill, start
+from tests.support.supervised import Progress, kill, none_left, start
 
 #: of 200 interrupts, how many each command gets
 SHARES = {
@@ -297,6 +297,7 @@ COMMANDS: dict[str, Callable[[Path], Command]] = {
 }
 
 
+@none_left()
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 1 if a command didn't end as it should."""
     parser = argparse.ArgumentParser(

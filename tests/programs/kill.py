@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 import onnxwalk
-from tests.support.supervised import Progress, kill, start
+from tests.support.supervised import Progress, kill, none_left, start
 
 #: of 200 kills, how many each command gets: TensorFlow takes ten seconds to start
 SHARES = {"run": 120, "bench": 55, "export": 20, "study": 5}
@@ -44,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = Path(onnxwalk.__file__).parent / "interpreter" / "cli" / "_demo"
 
 
+@none_left()
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 1 if something was damaged."""
     args = _parser().parse_args(argv)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -44,9 +46,60 @@ def open_files(pid: int | None = None) -> int:
     return len(os.listdir(f"/proc/{pid or 'self'}/fd"))
 
 
+#: what ``start`` made
+_started: weakref.WeakSet[subprocess.Popen[Any]] = weakref.WeakSet()
+
+
 def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """A process at the head of a group of its own, which ``kill`` ends as a whole."""
-    return subprocess.Popen(command, start_new_session=True, **options)
+    with _signals.later():  # one that has begun, and isn't known, would go on
+        process = subprocess.Popen(command, start_new_session=True, **options)
+        _started.add(process)
+    return process
+
+
+class _Signals:
+    """SIGINT and SIGTERM as KeyboardInterrupt, at the end of a ``later`` block that they come in."""
+
+    def __init__(self) -> None:
+        self._waits = self._came = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self._came = True
+        if not self._waits:
+            self._raise()
+
+    def _raise(self) -> None:
+        self._came = False
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def later(self) -> Iterator[None]:
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+            if self._came:
+                self._raise()
+
+
+_signals = _Signals()
+
+
+@contextlib.contextmanager
+def none_left() -> Iterator[None]:
+    """SIGTERM, which ``timeout`` sends, is KeyboardInterrupt in the block, as Ctrl-C is; and when it
+    ends so do all processes that ``start`` made. Also a decorator. For the main thread."""
+    others = [*_started]
+    before = {n: signal.signal(n, _signals) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for process in [p for p in [*_started] if p not in others]:
+            kill(process)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def kill(process: subprocess.Popen[Any], number: int = signal.SIGKILL) -> None:

@@ -16,6 +16,7 @@ import pytest
 import onnxwalk
 from onnxwalk.interpreter.batches import workers
 from onnxwalk.interpreter.batches.part import Done
+from onnxwalk.interpreter.batches.parts import Parts, run_parts
 from onnxwalk.interpreter.cli import main
 
 DEMO = Path(onnxwalk.__file__).parent / "interpreter" / "cli" / "_demo" / "digits.onnx"
@@ -148,10 +149,11 @@ def _dies(part, tell):
 
 
 def _hangs_once(part, tell):
-    if not Path("mark").exists():
-        Path("mark").touch()
-        time.sleep(60)
-    return Done(part, None)
+    try:
+        Path("mark").touch(exist_ok=False)  # two workers may be here at once
+    except FileExistsError:
+        return Done(part, None)
+    time.sleep(60)
 
 
 def _raises(part, tell):
@@ -178,6 +180,30 @@ def test_a_dead_worker_is_replaced(tmp_path, monkeypatch):
     lost = [event for event in found if isinstance(event, workers.Lost)]
     assert [(e.part, e.again) for e in lost] == [("b", True)] and "SIGKILL" in lost[0].why
     assert sorted(event.part for event in found if isinstance(event, Done)) == [*"abc"]
+
+
+class _Tells:
+    """Workers of which one died when its part was done, and before it said so."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def run(self, parts):
+        for part in parts:
+            self.parts.run(part, lambda done, total: None)
+            yield self.parts.run(part, lambda done, total: None)
+
+
+def test_a_part_that_a_dead_worker_had_done_is_of_this_run(run):
+    parts = Parts.of(DEMO, [Path(f"parts/{n}.npy") for n in range(4)], Path("out"), {})
+    assert not any(event.was_done for event in run_parts(parts, pool=_Tells))
+    assert all(event.was_done for event in run_parts(parts, resume=True, pool=_Tells))
 
 
 def test_a_part_that_ends_every_worker_is_given_up():

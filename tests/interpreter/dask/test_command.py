@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import onnxwalk
-from tests.programs.kill import DEMO
+from onnxwalk.interpreter.batches.workers import can_fork
+from tests.programs.broken_batches import children
+from tests.programs.kill import DEMO, ROOT
 from tests.support.supervised import kill, start
 
 pytest.importorskip("distributed", reason="Dask isn't installed")
@@ -36,6 +38,7 @@ def begin(command, folder):
     return start(
         command,
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OF_THE_SHELL": "yes"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -43,11 +46,22 @@ def begin(command, folder):
     )
 
 
-def check_results(folder):
+def workers_of(process):
+    """The processes of its Dask workers, once there are any: those that its fork server made."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if found := [worker for child in children(process.pid) for worker in children(child)]:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("no workers")
+
+
+def check_results(folder, batch=2_000):
     session = onnxwalk.load(MODEL)
     assert sorted(p.name for p in (folder / "out").glob("*.npy")) == [f"{i}.npy" for i in range(4)]
     for number in range(4):
-        expected = session(np.load(folder / f"parts/{number}.npy"))
+        x = np.load(folder / f"parts/{number}.npy")
+        expected = np.concatenate([session(x[n : n + batch]) for n in range(0, len(x), batch)])
         np.testing.assert_allclose(np.load(folder / f"out/{number}.npy"), expected, atol=1e-6)
 
 
@@ -89,3 +103,75 @@ def test_the_client_keeps_no_weights(tmp_path):
     DaskPool(parts, "local")
     gc.collect()
     assert session() is None
+
+
+@pytest.mark.skipif(not can_fork(), reason="no process can be forked")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_dies_or_hangs_is_replaced(command, tmp_path, number):
+    """There is one worker only: another one does the rest."""
+    slow = [*command, "--workers", "1", "--batch", "1", "--part-timeout", "3"]
+    process = begin(slow, tmp_path)
+    try:
+        victim = workers_of(process)[0]
+        while process.poll() is None and not [*(tmp_path / "out").glob("*.npy")]:
+            time.sleep(0.01)
+        os.kill(victim, number)
+        out, errors = process.communicate(timeout=120)
+    finally:
+        kill(process)
+    assert (process.returncode, errors) == (0, "")
+    assert "2,006 rows of 4 parts" in out
+    check_results(tmp_path, batch=1)
+
+
+@pytest.fixture
+def endless(command, tmp_path):
+    """A part of a table that nobody writes: it is never read to its end."""
+    for number in range(6):
+        np.savetxt(tmp_path / f"parts/{number}.csv", np.ones((20, 64)), delimiter=",", fmt="%g")
+    os.mkfifo(tmp_path / "parts/1x.csv")
+    command[command.index("parts/*.npy")] = "parts/*.csv"
+    return [*command, "--workers", "1", "--part-timeout", "0.5", "--header", "no"]
+
+
+def test_a_part_that_never_ends(endless, tmp_path):
+    """It alone is left out, also where others wait at the workers that it costs."""
+    process = begin([*endless, "--on-error", "skip"], tmp_path)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "120 rows of 7 parts" in out and "left out: 0 rows, 1 part" in out
+    assert errors.count("\n") == 1 and errors.endswith("; left out\n")
+    assert "parts/1x.csv: its worker died, or finished no batch in time" in errors
+
+
+def test_a_part_that_never_ends_stops_the_run(endless, tmp_path):
+    process = begin(endless, tmp_path)
+    out, errors = process.communicate(timeout=120)
+    assert (process.returncode, out, errors.count("\n")) == (1, "", 1)
+    assert "parts/1x.csv: " in errors and "4 times" in errors and "--part-timeout" in errors
+    assert len([*(tmp_path / "out").glob("*.csv")]) == 6  # what is done stays
+
+
+SCRIPT = """
+import os
+print("begun")
+from onnxwalk.interpreter.cli import main
+from onnxwalk.interpreter.dask.connection import connect
+for number in "12":
+    os.environ["OF_MINE"] = number
+    with connect("local", 1) as client:
+        (found,) = client.run(lambda: (os.environ["OF_MINE"], os.environ["OF_THE_SHELL"])).values()
+        print(*found)
+print(main(["run", *ARGUMENTS]))
+"""
+
+
+def test_a_program_runs_once_and_its_environment_reaches_the_workers(command, tmp_path):
+    """It calls the command and has no ``if __name__ == "__main__"``."""
+    text = f"ARGUMENTS = {command[command.index('run') + 1 :]}" + SCRIPT
+    (tmp_path / "program.py").write_text(text)
+    process = begin([sys.executable, "program.py"], tmp_path)
+    out, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert out.splitlines()[:3] == ["begun", "1 yes", "2 yes"] and out.endswith("\n0\n")
+    check_results(tmp_path)

@@ -34,7 +34,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.programs.cluster_kill import Cluster
-from tests.support.supervised import start
+from tests.support.supervised import none_left, start
 
 PARTS = 20
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,6 +45,7 @@ _LOOK = 0.005  # seconds between looks at what runs
 _PICTURES = 48  # that the large networks get
 
 
+@none_left()
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.programs.benchmarks.batches",

@@ -26,7 +26,7 @@ from typing import Any
 from tests.programs.faults.corpus import faults
 from tests.programs.faults.engine import ENGINES
 from tests.programs.fuzz.case import Case
-from tests.support.supervised import Progress, start, watch
+from tests.support.supervised import Progress, none_left, start, watch
 
 ROOT = Path(__file__).resolve().parents[3]
 #: when a process is ended: seconds, MiB
@@ -37,6 +37,7 @@ LONG, LARGE = 5.0, 1024
 NAMES = {"onnxwalk": "onnxwalk", "onnxruntime": "ONNX Runtime", "reference": "ReferenceEvaluator"}
 
 
+@none_left()
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 1 if onnxwalk didn't contain a file."""
     args = _parser().parse_args(argv)

@@ -27,7 +27,7 @@ from typing import Any
 from tests.programs.fuzz.case import Case
 from tests.programs.fuzz.oracle import PROPERTIES, SLOW, Finding, judge
 from tests.programs.fuzz.seeds import seeds
-from tests.support.supervised import Progress, kill, limit_address_space, resident, start
+from tests.support.supervised import Progress, kill, limit_address_space, none_left, resident, start
 
 #: MiB that a worker may have; seconds after which it is taken to hang
 MOST_MEMORY, HANGS = 4096, 7 * SLOW
@@ -35,6 +35,7 @@ MOST_MEMORY, HANGS = 4096, 7 * SLOW
 _WRITTEN_EVERY = 30.0
 
 
+@none_left()
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 1 if a property didn't hold."""
     args = _parser().parse_args(argv)
