@@ -330,7 +330,7 @@ def read_varint(
 def in_own_order(array: np.ndarray) -> np.ndarray:
     """Numbers of a file, which are little-endian, in the byte order of the machine: the array
     itself on most."""
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def unpack_numbers(data: memoryview, kind: str, offset: int) -> np.ndarray:
