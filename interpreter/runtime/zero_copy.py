@@ -181,7 +181,8 @@ def is_open(call: Call) -> bool:
     if not stateless:
         return False
     for x in operands:
-        if type(x) is not np.ndarray and isinstance(x, list | tuple):
-            if isinstance(x, list) or any(isinstance(part, np.ndarray) for part in x):
-                return False
+        if isinstance(x, list):
+            return False
+        if isinstance(x, tuple) and any(isinstance(part, np.ndarray) for part in x):
+            return False
     return True
