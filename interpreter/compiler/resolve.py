@@ -25,7 +25,7 @@ from onnxwalk.interpreter.ir.model import (
 )
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.derived import is_own_domain
-from onnxwalk.ops.contract.numbers import Numbers
+from onnxwalk.ops.contract.numbers import Numbers, Words
 from onnxwalk.ops.contract.registry import LATEST_OPSET, REQUIRED
 from onnxwalk.ops.schema.types import signature
 
@@ -133,7 +133,8 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
         if missing and not (expected.optional or expected.variadic):
             yield f"{node}: input {position} ({expected.name}) of {operator} is missing"
     for name, value in node.attributes.items():
-        kinds = set(map(type, value)) if isinstance(value, list) else {type(value)}
+        values = value.words if isinstance(value, Words) else value
+        kinds = set(map(type, values)) if isinstance(values, list | tuple) else {type(value)}
         if name not in operator.attributes:
             known = ", ".join(sorted(operator.attributes)) or "none"
             yield f"{node}: {operator} has no attribute '{name}' (it has: {known})"
@@ -183,7 +184,7 @@ def _expected(node: Node, name: str, context: Context) -> str:
 
 def _kind(value: Any) -> str:
     """ONNX's name of a value's type: "list" if it is empty, ``""`` if it may be any."""
-    if isinstance(value, list | Numbers):
+    if isinstance(value, list | Numbers | Words):
         return f"{_kind(value[0])}s" if value else "list"
     return next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "")
 

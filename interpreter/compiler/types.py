@@ -204,7 +204,8 @@ def _body_output_types(node: Node, operator: Operator, bodies: Mapping[str, Type
 
 def _constant_type(tensor: Tensor | SparseTensor) -> str:
     values = tensor.values if isinstance(tensor, SparseTensor) else tensor
-    return type_name(TensorType(values.element))
+    kind = ELEMENT_TYPES.get(values.element)
+    return "" if kind is None else kind.name
 
 
 def type_name(kind: ValueType) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from onnxwalk.interpreter.budget import current_budget, take
 from onnxwalk.interpreter.errors import InvalidModelError, NotOnnxError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import (
@@ -35,9 +37,9 @@ from onnxwalk.interpreter.reader.tensors import (
     floats,
     integers,
 )
-from onnxwalk.interpreter.reader.wire import parse
+from onnxwalk.interpreter.reader.wire import all_bytes, parse
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
-from onnxwalk.ops.contract.numbers import LONG, number_list
+from onnxwalk.ops.contract.numbers import LONG, Words, number_list
 
 Fields = dict[str, Any]
 
@@ -307,9 +309,21 @@ def _decode(value: memoryview) -> str | bytes:
         return bytes(value)
 
 
-def _decode_all(values: Sequence[Any]) -> list[str | bytes]:
-    known = {value: _decode(value) for value in set(values)}  # equal ones become one object
-    return list(map(known.__getitem__, values))
+def _decode_all(values: Sequence[Any]) -> Sequence[str | bytes]:
+    parts = [value for value in values if isinstance(value, Words)]
+    single = [value for value in values if not isinstance(value, Words)]
+    different = dict.fromkeys([*single, *(word for part in parts for word in part.words)])
+    known = {value: _decode(value) for value in different}  # equal ones become one object
+    if not parts or len(known) > 256:
+        return list(map(known.__getitem__, all_bytes(values)))
+    code_of = {word: code for code, word in enumerate(known)}
+    codes = [
+        np.array([code_of[word] for word in value.words], np.uint8)[value.codes]
+        if isinstance(value, Words)
+        else np.array([code_of[value]], np.uint8)
+        for value in values
+    ]
+    return Words(np.concatenate(codes), tuple(known.values()))
 
 
 def _normalize_domain(domain: str) -> str:

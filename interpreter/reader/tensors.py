@@ -15,7 +15,7 @@ from onnxwalk.interpreter.budget import take
 from onnxwalk.interpreter.errors import InvalidModelError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import SparseTensor, Tensor
 from onnxwalk.interpreter.reader.source import Source
-from onnxwalk.interpreter.reader.wire import in_own_order
+from onnxwalk.interpreter.reader.wire import all_bytes, in_own_order
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, ElementType, numpy_dtype
 
 #: the typed field of each element type, and the NumPy type of its numbers
@@ -123,7 +123,7 @@ def _read_array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np
 def _strings(fields: dict[str, Any], count: int) -> np.ndarray:
     if "raw_data" in fields or fields.get("data_location", 0) == 1:
         raise ValueError("strings belong in string_data")
-    values = fields.get("string_data", [])
+    values = all_bytes(fields.get("string_data", ()))
     if len(values) != count:
         raise ValueError(f"{len(values)} strings for {count} elements")
     take(count * _PER_STRING + sum(map(len, values)))

@@ -6,15 +6,17 @@ Source: the Protocol Buffers encoding guide, protobuf.dev/programming-guides/enc
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from onnxwalk.interpreter.budget import current_budget, take
 from onnxwalk.interpreter.errors import InvalidModelError
+from onnxwalk.ops.contract.numbers import Words
 
 VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
 
@@ -65,8 +67,8 @@ _DTYPES = {"int": "<i8", "uint": "<u8", "float": "<f4", "double": "<f8"}
 _RUNS = frozenset((*_DTYPES, "bytes"))
 _STREAK = 63
 _POINTER = 8
-#: different values of a list of bytes that are looked for at once
-_FEW = 16
+#: different values of a list of bytes that are looked for at once, and in how many bytes with NumPy
+_FEW, _LONG = 16, 1 << 12
 
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 
@@ -252,7 +254,7 @@ def read_run(
 ) -> int:
     """Read the fields of one tag that follow each other, all at once, and return the position after
     them. Numbers are appended to ``values`` as arrays, as packed ones are; bytes one by one, equal
-    ones as one object: lists of millions have few different ones."""
+    ones as one object, or as ``Words``: lists of millions have few different ones."""
     if kind == "bytes":
         return _read_run_of_bytes(data, position, end, tag, values)
     while position < end:
@@ -299,7 +301,17 @@ def _read_run_of_bytes(
         field = bytes(data[position:stop])
         values.append(known.setdefault(field, field[2:]))
         position = stop
-        if len(known) <= _FEW:  # the fields that follow are likely to be among them
+        if len(known) > _FEW:
+            continue
+        # the fields that follow are likely to be among them
+        while end - position >= _LONG:
+            words, size = _read_words(bytes(data[position : min(end, position + _BLOCK)]), known)
+            if not size:
+                break
+            take(size)
+            values.append(words)
+            position += size
+        if position < end and data[position] == tag:
             any_known = b"|".join(map(re.escape, known))
             match = re.compile(b"(?:%b)*" % any_known).match(data, position, end)
             stop = match.end() if match else position
@@ -307,6 +319,48 @@ def _read_run_of_bytes(
             position = stop
     take(_POINTER * (len(values) - count) + _PER_FIELD * len(known))
     return position
+
+
+def all_bytes(values: Sequence[Any]) -> list[Any]:
+    """The values of a repeated field of bytes one by one."""
+    if Words not in set(map(type, values)):
+        return list(values)
+    parts = (value if isinstance(value, Words) else (value,) for value in values)
+    return list(itertools.chain.from_iterable(parts))
+
+
+def _read_words(block: bytes, known: Mapping[bytes, bytes]) -> tuple[Words, int]:
+    """The fields at the beginning of a block, of one tag, and their size; 0 if not all of them are
+    among the ``known``, or if they can't be told apart by one byte of each."""
+    fields = list(known)
+    none = Words(np.zeros(0, np.uint8), ()), 0
+    tag, raw = fields[0][0], np.frombuffer(block, np.uint8)
+    starts = np.flatnonzero(raw[:-1] == tag)
+    if not starts.size or starts[0] or any(tag in field[1:] for field in fields):
+        return none
+    lengths = raw[starts + 1]
+    ends = starts + 2 + lengths
+    count = 1 + _leading(starts[1:] == ends[:-1])
+    count -= int(ends[count - 1]) > len(block)
+    starts, lengths = starts[:count], lengths[:count]
+    size = int(ends[count - 1]) if count else 0
+    # The tag is nowhere else: a field that is found begins where one begins, and is that one.
+    if sum(block.count(field, 0, size) * len(field) for field in fields) != size:
+        return none
+    codes = np.empty(count, np.uint8)
+    for length in {len(field) for field in fields}:
+        alike = [i for i, field in enumerate(fields) if len(field) == length]
+        places = range(2, length) if len(alike) > 1 else [0]
+        differ = (p for p in places if len({fields[i][p] for i in alike}) == len(alike))
+        place = next(differ, None)
+        if place is None:
+            return none
+        code_of = np.zeros(256, np.uint8)
+        for i in alike:
+            code_of[fields[i][place]] = i
+        chosen = np.flatnonzero(lengths == length - 2)
+        codes[chosen] = code_of[raw[starts[chosen] + place]]
+    return Words(codes, tuple(known.values())), size
 
 
 def read_varint(
@@ -330,7 +384,7 @@ def read_varint(
 def in_own_order(array: np.ndarray) -> np.ndarray:
     """Numbers of a file, which are little-endian, in the byte order of the machine: the array
     itself on most."""
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def unpack_numbers(data: memoryview, kind: str, offset: int) -> np.ndarray:

@@ -178,8 +178,11 @@ def is_open(call: Call) -> bool:
         stateless = function.__closure__ is None
     else:
         stateless = isinstance(function, np.ufunc | BuiltinFunctionType | _DISPATCHER)
-    return stateless and not any(
-        isinstance(x, list)
-        or (isinstance(x, tuple) and any(isinstance(part, np.ndarray) for part in x))
-        for x in operands
-    )
+    if not stateless:
+        return False
+    for x in operands:
+        if isinstance(x, list):
+            return False
+        if isinstance(x, tuple) and any(isinstance(part, np.ndarray) for part in x):
+            return False
+    return True

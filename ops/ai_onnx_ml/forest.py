@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from onnxwalk.ops.ai_onnx_ml.scores import check_same_length
+from onnxwalk.ops.contract.numbers import Words
 from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.shared.numeric import distinct
 from onnxwalk.ops.shared.places import as_places
@@ -147,9 +148,12 @@ def build_forest(
         nodes_falsenodeids=false_numbers or (), nodes_missing_value_tracks_true=tracks_true,
     )  # fmt: skip
     known = {name: i for i, name in enumerate(MODES[:_MEMBER])} | {"LEAF": -1}
-    if unknown := set(modes or ()) - set(known):
+    names = modes.words if isinstance(modes, Words) else modes or ()
+    if unknown := set(names) - set(known):
         raise ValueError(f"nodes_modes has the unknown mode {sorted(unknown)[0]!r}")
-    mode = np.fromiter(map(known.__getitem__, modes or ()), np.int64)
+    mode = np.fromiter(map(known.__getitem__, names), np.int64)
+    if isinstance(modes, Words):
+        mode = mode[modes.codes]
     tree, number = np.array(trees, np.int64), np.array(numbers, np.int64)
     index_of = _index_of_pairs(tree, number)
 

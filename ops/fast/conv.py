@@ -20,6 +20,7 @@ from onnxwalk.ops.fast import winograd
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import einsum_into
 from onnxwalk.ops.fast.epilogue import Epilogue
+from onnxwalk.ops.shared.axes import channels_first, channels_last
 from onnxwalk.ops.shared.products import bind_product, lay_out
 from onnxwalk.ops.shared.windows import Axis, is_pointwise, window_view
 
@@ -90,8 +91,8 @@ def bind_conv(
         y = space.image((*shape[:2], shape[2] // 2, shape[3] // 2), x.dtype)
     else:
         y = space.image(shape, x.dtype)
-    rows = None if residual is None else np.moveaxis(residual, 1, -1)
-    bind(space, x, weights, axes, epilogue, np.moveaxis(y, 1, -1), rows)
+    rows = None if residual is None else channels_last(residual)
+    bind(space, x, weights, axes, epilogue, channels_last(y), rows)
     return y
 
 
@@ -120,7 +121,7 @@ def _by_row(w: np.ndarray, group: int) -> np.ndarray:
 
 def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
     """1×1: a GEMM over the pixels, with no copy."""
-    x = np.moveaxis(x, 1, -1)
+    x = channels_last(x)
     w = weights(_by_row)
     source = to_channels_last(space, x)
     n, height, width, _ = y.shape
@@ -352,10 +353,10 @@ def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
 def pad_channels_last(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     """(N, C, H, W) as (N, H + padding, W + padding, C), channels-last, padded with zeros."""
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
-    source = np.moveaxis(x, 1, -1)
+    source = channels_last(x)
     bordered = space.with_border(x, (top, left, bottom, right))
     if bordered is not None and bordered.strides[1] == x.itemsize:
-        return np.moveaxis(bordered, 1, -1)
+        return channels_last(bordered)
     n, h, w, c = source.shape
     padded = space.scratch((n, top + h + bottom, left + w + right, c), x.dtype)
     space.call(np.copyto, space.fill_border(padded, (top, left, bottom, right)), source)
@@ -367,8 +368,8 @@ def pad_planes(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
     n, c, h, w = x.shape
     padded = space.scratch((n, c, top + h + bottom, left + w + right), x.dtype)
-    inside = space.fill_border(np.moveaxis(padded, 1, -1), (top, left, bottom, right))
-    space.call(np.copyto, np.moveaxis(inside, -1, 1), x)
+    inside = space.fill_border(channels_last(padded), (top, left, bottom, right))
+    space.call(np.copyto, channels_first(inside), x)
     return padded
 
 

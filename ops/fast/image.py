@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import scalar
+from onnxwalk.ops.shared.axes import channels_last
 from onnxwalk.ops.shared.interpolation import (
     hat,
     kernel_weights,
@@ -113,10 +114,10 @@ def _bind_linear(
         source, result = (a.reshape(-1, *a.shape[2:], 1) for a in (x, y))
     else:
         y = space.image(shape, x.dtype)
-        source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
+        source, result = channels_last(x), channels_last(y)
         if not source.flags.c_contiguous:
             source = space.scratch(source.shape, x.dtype)
-            space.call(np.copyto, source, np.moveaxis(x, 1, -1))
+            space.call(np.copyto, source, channels_last(x))
     for start, stop in split_range(len(source), max(1, _BLOCK // result[0].nbytes)):
         block, into = source[start:stop], result[start:stop]
         if 3 in stretches:

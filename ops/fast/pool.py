@@ -14,6 +14,7 @@ from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import largest_number_into, maximum_into, scalar
 from onnxwalk.ops.fast.epilogue import raise_to_finite
 from onnxwalk.ops.fast.reduce import mean_over_places
+from onnxwalk.ops.shared.axes import channels_last
 from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, taps_inside
 
 _BLOCK = 1 << 18
@@ -46,7 +47,7 @@ def call_pool(
     if _in_planes(space, x):
         source, result = (a.reshape(-1, *a.shape[2:])[..., None] for a in (x, y))
     else:
-        source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
+        source, result = channels_last(x), channels_last(y)
     rows, columns = axes
     if _can_slide(source, axes):
         _pool_sliding(space, source, result, axes, combine, finish)
@@ -283,5 +284,5 @@ def bind_global_average_pool(space: Space, x: np.ndarray) -> np.ndarray | None:
     if x.dtype != np.float32 or x.ndim < 3 or x.size == 0:
         return None
     y = space.array((*x.shape[:2], *[1] * (x.ndim - 2)), x.dtype)
-    mean_over_places(space, np.moveaxis(x, 1, -1), y.reshape(x.shape[:2]))
+    mean_over_places(space, channels_last(x), y.reshape(x.shape[:2]))
     return y

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -128,15 +127,14 @@ def gather_bytes(x: np.ndarray) -> int:
 # --- products -------------------------------------------------------------------------------------
 
 
+#: of a multiply-add, by the type's character: float32, float64, complex64, complex128
+_NANOSECONDS = {"f": 0.2, "d": 0.4, "F": 0.8, "D": 1.6}
+
+
 def multiply_adds(count: int, dtype: np.dtype, *, calls: int = 1) -> int:
     """Nanoseconds for ``count`` multiply-adds in ``calls`` matrix products."""
-    return math.ceil(_multiply_add(dtype) * count) + 200 * calls
-
-
-@functools.lru_cache(maxsize=64)
-def _multiply_add(dtype: np.dtype) -> float:
-    rate = {"float32": 0.2, "float64": 0.4, "complex64": 0.8, "complex128": 1.6}
-    return 0.2 if is_short_float(dtype) else rate.get(dtype.name, 4)
+    each = 0.2 if is_short_float(dtype) else _NANOSECONDS.get(dtype.char, 4)
+    return math.ceil(each * count) + 200 * calls
 
 
 def product_work(a: Sequence[int], b: Sequence[int], dtype: np.dtype) -> int:

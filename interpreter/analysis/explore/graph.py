@@ -13,7 +13,7 @@ from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.session import Session
 from onnxwalk.ops import Operator
-from onnxwalk.ops.contract.numbers import Numbers
+from onnxwalk.ops.contract.numbers import Numbers, Words
 from onnxwalk.ops.contract.registry import REQUIRED
 
 _MAX_LENGTH = 300  # characters of an attribute
@@ -52,7 +52,7 @@ def _value_text(value: Any) -> str:
         return f"{value:.8g}"
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
-    if isinstance(value, list | Numbers):
+    if isinstance(value, list | Numbers | Words):
         text = f"[{', '.join(_value_text(item) for item in value[:40])}"
         text += f", … ({len(value):,} in all)]" if len(value) > 40 else "]"
     else:

@@ -124,7 +124,9 @@ def read_bias(links: Links, name: str, scale: np.ndarray, channels: int) -> np.n
         return None
     steps = given.reshape(-1) / scale
     near = np.rint(steps)
-    is_whole = whole is not None and np.allclose(steps, near, rtol=1e-6, atol=1e-3)
+    is_whole = whole is not None and bool(
+        (np.abs(steps - near) <= 1e-3 + 1e-6 * np.abs(near)).all()
+    )
     return (near if is_whole else steps).astype(np.float32)
 
 

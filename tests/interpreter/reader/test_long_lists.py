@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 
 import numpy as np
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper
 
 import onnxwalk
 from onnxwalk.interpreter.reader.build import read_node
-from onnxwalk.ops.contract.numbers import Numbers
+from onnxwalk.ops.contract.numbers import Numbers, Words
 
 INT64 = st.one_of(st.integers(0, 200), st.integers(-(2**63), 2**63 - 1))
 FLOAT = st.floats(width=32, allow_nan=False)
@@ -125,3 +126,77 @@ def test_a_label_encoder_with_many_keys():
     ours = onnxwalk.load(model).run(None, feeds)
     theirs = ort.InferenceSession(model.SerializeToString()).run(None, feeds)
     np.testing.assert_array_equal(ours, theirs)
+
+
+MODES = "LEAF BRANCH_LEQ BRANCH_LT BRANCH_GTE BRANCH_GT BRANCH_EQ BRANCH_NEQ".split()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [MODES, ["LEAF", "BRANCH_LEQ"], ["ab", "ba", "bb"], ["aa", "ab", "bb"], ["", "x"], ["same"],
+     ["J", "LEAF"], ["\u00e9t\u00e9", "b"], [f"w{i}" for i in range(16)],
+     [str(i) for i in range(40)], ["x" * 127, "y"], ["x" * 128, "y"]],
+    ids=lambda words: words[-1][:8] or "empty",
+)  # fmt: skip
+def test_long_lists_of_few_words(words):
+    """Also where the tag's byte, "J", is one of a word's, and where no byte tells words apart."""
+    rng = np.random.default_rng(0)
+    for count in (200, 5000, 200_000):
+        values = [words[i] for i in rng.integers(0, len(words), count)]
+        assert list(read_list(values)) == values
+        late = [*values, "another", *values, "another"]  # a word that the first ones don't have
+        assert list(read_list(late)) == late
+
+
+def test_words_are_a_list():
+    values = [MODES[i] for i in np.random.default_rng(0).integers(0, 7, 5000)]
+    read = read_list(values)
+    assert isinstance(read, Words) and read == values and values == read
+    assert read[3] == values[3] and read[-1] == values[-1] and list(read[5:8]) == values[5:8]
+    assert np.array(read, object).tolist() == values and np.array(read).tolist() == values
+    assert read != values[1:] and read != "text" and read != [*values[:-1], ""]
+    assert hash(read) == hash(read_list(values)) and pickle.loads(pickle.dumps(read)) == values
+    assert read_list([b"\xff", *[b"\xfe"] * 5000])[:2] == [b"\xff", b"\xfe"]  # isn't UTF-8
+
+
+def test_a_tensor_of_many_equal_strings():
+    values = [MODES[i] for i in np.random.default_rng(0).integers(0, 7, 5000)]
+    tensor = helper.make_tensor("t", TensorProto.STRING, [50, 100], [v.encode() for v in values])
+    node = helper.make_node("Constant", [], ["y"], value=tensor)
+    read = read_node(node.SerializeToString()).attributes["value"].array
+    assert read.shape == (50, 100) and read.reshape(-1).tolist() == values
+
+
+def test_a_forest_of_all_modes():
+    """As ONNX Runtime reads it."""
+    rng = np.random.default_rng(0)
+    depth, trees = 7, 12
+    size, inner = (2 << depth) - 1, (1 << depth) - 1
+    node, tree = np.tile(np.arange(size), trees), np.repeat(np.arange(trees), size)
+    leaf = node >= inner
+    values = np.where(leaf, 0, np.round(rng.standard_normal(tree.size), 1)).astype(np.float32)
+    modes = np.where(leaf, "LEAF", np.array(MODES)[rng.integers(1, 7, leaf.size)]).tolist()
+    model = helper.make_node(
+        "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1,
+        nodes_treeids=tree, nodes_nodeids=node, nodes_values=values, nodes_modes=modes,
+        nodes_featureids=np.where(leaf, 0, rng.integers(0, 5, tree.size)),
+        nodes_truenodeids=np.where(leaf, 0, 2 * node + 1),
+        nodes_falsenodeids=np.where(leaf, 0, 2 * node + 2),
+        target_treeids=tree[leaf], target_nodeids=node[leaf],
+        target_ids=np.zeros(leaf.sum(), np.int64),
+        target_weights=rng.standard_normal(leaf.sum()).astype(np.float32),
+    )  # fmt: skip
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [model], "g", [value("x", TensorProto.FLOAT, [None, 5])], [value("y", 1, [None, 1])]
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    data = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    session = onnxwalk.load(data)
+    assert isinstance(session.model.graph.nodes[0].attributes["nodes_modes"], Words)
+    feeds = {"x": np.round(rng.standard_normal((50, 5)), 1).astype(np.float32)}
+    theirs = ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, feeds)
+    np.testing.assert_allclose(session.run(None, feeds)[0], theirs[0], rtol=1e-5, atol=1e-5)
+    unknown = data.replace(b"BRANCH_LEQ", b"BRANCH_LEX", 1)
+    with pytest.raises(onnxwalk.OnnxWalkError, match="unknown mode 'BRANCH_LEX'"):
+        onnxwalk.load(unknown).run(None, feeds)
