@@ -132,8 +132,8 @@ class Scope:
         if step.bind_moving is None or step.bodies or not _are_there(step, self.values):
             return False
         moves = [slot in self.moving for slot in step.inputs]
-        for slot, is_open in zip(step.inputs, moves, strict=True):
-            if not (is_open or slot == NOTHING or slot in self.known or slot in self.fixed):
+        for slot, does_move in zip(step.inputs, moves, strict=True):
+            if not (does_move or slot == NOTHING or slot in self.known or slot in self.fixed):
                 return False
         first = len(self.space.calls)
         arguments = [self.values[slot] for slot in step.inputs]

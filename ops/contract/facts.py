@@ -39,9 +39,8 @@ class Function(Protocol):
         """bind(space, *inputs, **attributes): see ``ops.contract.space``."""
 
     def bind_moving(self, rule: T) -> T:
-        """bind_moving(space, moves, *inputs, **attributes) for inputs of which some, those for which
-        ``moves`` is true, have another shape in every run: ``MovingBind`` in
-        ``ops.contract.space``."""
+        """bind_moving(space, moves, *inputs, **attributes), for inputs of which some have another
+        shape in every run: see ``MovingBind`` in ``ops.contract.space``."""
 
     def cost(self, rule: T) -> T:
         """cost(*inputs, **attributes) -> ``Cost``: see ``ops.contract.cost``."""

@@ -59,7 +59,7 @@ def attention_binders(write_mask: WriteMask, masked: float) -> tuple[Bind, Movin
         if past is None or k.shape != v.shape:
             return None
         after = _After(space, q, k, v, num_heads, scale, write_mask, value, unidirectional)
-        if not after.fits(*_halves(past), mask_index, attention_bias):
+        if not after.fits_both(past, mask_index, attention_bias):
             return None
         batch, heads, length, size = after.keys.shape
         present = space.array((2, batch, heads, past.shape[3] + length, size), past.dtype)
@@ -100,7 +100,7 @@ def attention_binders(write_mask: WriteMask, masked: float) -> tuple[Bind, Movin
             attention_bias: np.ndarray | None = None,
             *others: np.ndarray | None,
         ) -> tuple[np.ndarray, ...] | None:
-            if not after.fits(*_halves(past), mask_index, attention_bias):
+            if past is None or not after.fits_both(past, mask_index, attention_bias):
                 return None
             return after.y, after.both(past, mask_index, attention_bias)
 
@@ -142,11 +142,6 @@ def _project(
     return np.split(projected, np.cumsum(sizes)[:-1], axis=-1)
 
 
-def _halves(past: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The keys and the values of a past (2, B, N, P, H)."""
-    return (None, None) if past is None or past.ndim != 5 or len(past) != 2 else tuple(past)
-
-
 # ----------------------------------------------------------------------------- MultiHeadAttention
 
 
@@ -184,15 +179,15 @@ def multi_head_binders(write_mask: WriteMask, masked: float) -> tuple[Bind, Movi
         if any(space.used_outputs[3:]) or k.ndim != 3:
             return None
         after = _After(space, q, k, v, num_heads, scale, write_mask, number, unidirectional)
-        if not after.fits(past_key, past_value, key_padding_mask, attention_bias):
+        if past_key is None or past_value is None:
             return None
-        assert past_key is not None
-        assert past_value is not None
+        given = past_key, past_value, key_padding_mask, attention_bias
+        if not after.fits(*given):
+            return None
         present_key, present_value = (
             space.array((*x.shape[:2], past.shape[2] + x.shape[2], x.shape[3]), x.dtype)
             for past, x in ((past_key, after.keys), (past_value, after.values))
         )
-        given = past_key, past_value, key_padding_mask, attention_bias
         space.call(after.each, *given, present_key, present_value)
         return after.y, present_key, present_value, space.unused
 
@@ -232,9 +227,10 @@ def multi_head_binders(write_mask: WriteMask, masked: float) -> tuple[Bind, Movi
             past_value: np.ndarray | None = None,
             *others: np.ndarray | None,
         ) -> tuple[np.ndarray, ...] | None:
-            if not after.fits(past_key, past_value, key_padding_mask, attention_bias):
+            if past_key is None or past_value is None:
                 return None
-            return after.y, *after.each(past_key, past_value, key_padding_mask, attention_bias)
+            given = past_key, past_value, key_padding_mask, attention_bias
+            return (after.y, *after.each(*given)) if after.fits(*given) else None
 
         return run
 
@@ -261,12 +257,13 @@ def _with_bias(
         shape = (len(query), heads, key.shape[2], query.shape[2] // heads)
         if key.shape != shape or value.shape[:3] != shape[:3] or query.shape[2] % heads:
             return None
-    elif key.ndim != 3 or any(x.shape[2] % heads for x in parts):
-        return None
-    elif key.shape != (len(query), key.shape[1], query.shape[2]):
-        return None
-    elif value.shape[:2] != key.shape[:2]:
-        return None
+    else:
+        if key.ndim != 3 or any(x.shape[2] % heads for x in parts):
+            return None
+        if key.shape != (len(query), key.shape[1], query.shape[2]):
+            return None
+        if value.shape[:2] != key.shape[:2]:
+            return None
     sizes = [x.shape[-1] * (heads if x.ndim == 4 else 1) for x in parts]
     if bias is not None and (bias.shape != (sum(sizes),) or bias.dtype != np.float32):
         return None
@@ -328,7 +325,7 @@ def _attend(
     hidden = _hidden(queries, keys, 0) if causal else None
     lowest = scalar(np.finfo(q.dtype).min, q.dtype)
     for part in _parts(*full):
-        scores = space.scratch(q[part].shape[:-1] + (keys,), q.dtype)
+        scores = space.scratch((*q[part].shape[:-1], keys), q.dtype)
         bind_product(space, q[part], k[part].swapaxes(-1, -2), scores)
         for numbers in added:
             space.call(np.add, scores, numbers[part], scores)
@@ -412,15 +409,13 @@ class _After:
 
     def fits(
         self,
-        past_key: np.ndarray | None,
-        past_value: np.ndarray | None,
+        past_key: np.ndarray,
+        past_value: np.ndarray,
         mask: np.ndarray | None,
         bias: np.ndarray | None,
     ) -> bool:
         """Whether the past (B, N, P, H) and (B, N, P, Hv), a mask in one of its forms and numbers
         to add to the scores (B, N, S, T) have the right shapes."""
-        if past_key is None or past_value is None:
-            return False
         for past, new in ((past_key, self.keys), (past_value, self.values)):
             if past.dtype != new.dtype or past.ndim != 4:
                 return False
@@ -456,15 +451,18 @@ class _After:
             self._write_mask(added, mask, self._masked)
             np.add(scores, added, scores)
         if self._causal:
-            hidden = _hidden(*scores.shape[2:], past_key.shape[2])
+            hidden = _hidden(scores.shape[2], scores.shape[3], past_key.shape[2])
             if hidden is not None:
                 np.copyto(scores, self._lowest, where=hidden)
-        # positional: (array, axis, dtype, out, keepdims)
-        np.subtract(scores, np.maximum.reduce(scores, 3, None, None, True), scores)
+        np.subtract(scores, np.maximum.reduce(scores, 3, keepdims=True), scores)
         np.exp(scores, scores)
-        np.divide(scores, np.add.reduce(scores, 3, None, None, True), scores)
+        np.divide(scores, np.add.reduce(scores, 3, keepdims=True), scores)
         products.matmul(scores, v, self._joined)
         return k, v
+
+    def fits_both(self, past: np.ndarray, mask: np.ndarray | None, bias: np.ndarray | None) -> bool:
+        """As ``fits``, with keys and values as one past (2, B, N, P, H)."""
+        return past.ndim == 5 and len(past) == 2 and self.fits(past[0], past[1], mask, bias)
 
     def both(
         self,

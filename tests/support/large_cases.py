@@ -347,6 +347,10 @@ def of_products() -> Iterator[Large]:
     one = scalar(0.01, np.float32)
     yield large("QAttention", 1, *eight, f(768), one, one, domain=MS, num_heads=8)
     yield large("MultiHeadAttention", 1, tokens, tokens, tokens, domain=MS, num_heads=8)
+    cache = f(64, 8, 512, 64)
+    yield large("DecoderMaskedMultiHeadAttention", 1, *[f(64, 1, 512)] * 3, None, None, cache,
+                cache, ints(500).astype(np.int32), domain=MS, num_heads=8,
+                past_present_share_buffer=1)  # fmt: skip
     yield large("GroupQueryAttention", 1, tokens, tokens, tokens, None, None,
                 np.full(4, 511, np.int32), scalar(512, np.int32), domain=MS, num_heads=8,
                 kv_num_heads=8)  # fmt: skip

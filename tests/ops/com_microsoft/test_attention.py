@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import onnxwalk
+from onnxwalk.interpreter.runtime import bind
 from tests.support.harness import (
     Case,
     assert_same,
@@ -152,6 +154,84 @@ def attentions(draw):
 def test_like_onnxruntime(case):
     expected = run_onnxruntime(one_node_model(case), feeds_of(case))
     assert_same(run_directly(case), expected, **TOLERANCE)
+
+
+MASKS = {
+    "none": lambda rng, total: None,
+    "all keys": lambda rng, total: np.ones((2, total)),
+    "keys": lambda rng, total: rng.integers(0, 2, (2, total)),
+    "queries and keys": lambda rng, total: rng.integers(0, 2, (2, 3, total)),
+    "lengths": lambda rng, total: rng.integers(1, total + 1, 2),
+}
+
+
+def with_open_shapes(model):
+    """The model, whose inputs may have any shapes, so that one session runs all of them."""
+    for value in (*model.graph.input, *model.graph.output):
+        for axis in value.type.tensor_type.shape.dim:
+            axis.Clear()
+    return model
+
+
+def growing(operator, mask, past, causal):
+    """A case with a past of this length."""
+    rng, total = np.random.default_rng(past), past + 3
+    of_keys = MASKS[mask](rng, total)
+    of_keys = None if of_keys is None else of_keys.astype(np.int32)
+    before = normal(2, 2, 2, past, 4, seed=past)
+    attributes = {**N2, "unidirectional": causal}
+    if operator == "Attention":
+        return case(operator, [X, W, B, of_keys, before], attributes, outputs=2)
+    inputs = [X, normal(2, 3, 8, seed=1), normal(2, 3, 8, seed=2), B, of_keys]
+    bias = normal(1, 2, 3, total, seed=9) if mask == "none" else None
+    return case(operator, [*inputs, bias, *before], attributes, outputs=3)
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("operator", ["Attention", "MultiHeadAttention"])
+def test_a_past_that_grows(operator, mask, causal, monkeypatch):
+    """One plan serves all lengths, is bound once, and gives what a plan for each length gives."""
+    bound = []
+    step = bind.Scope._bind
+    monkeypatch.setattr(
+        bind.Scope, "_bind", lambda self, *rest: bound.append(rest) or step(self, *rest)
+    )
+    session, kept = None, []
+    for past in (4, 5, 6, 9, 2, 1):
+        made = growing(operator, mask, past, causal)
+        model, feeds = with_open_shapes(one_node_model(made)), feeds_of(made)
+        session = session or onnxwalk.load(model)
+        if past == 9:
+            bound.clear()
+        found = session.run(None, feeds)
+        if past in (9, 2):
+            assert not bound
+        assert_same(found, run_onnxruntime(model, feeds), **TOLERANCE)
+        for one, other in zip(found, onnxwalk.load(model).run(None, feeds), strict=True):
+            np.testing.assert_array_equal(one, other)
+        bound.clear()
+        kept.append((found, [x.copy() for x in found]))
+    for found, copies in kept:  # later runs leave results alone
+        for one, other in zip(found, copies, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_past_that_does_not_fit():
+    session = None
+    for past in (4, 5, 6, 7):
+        made = growing("Attention", "none", past, 1)
+        session = session or onnxwalk.load(with_open_shapes(one_node_model(made)))
+        feeds = feeds_of(made)
+        if past == 7:
+            (name,) = (n for n, x in feeds.items() if x.ndim == 5)
+            with pytest.raises(onnxwalk.OperatorError, match="past"):
+                session.run(None, {**feeds, name: normal(2, 2, 2, 7, 5)})
+        session.run(None, feeds)
+    empty = growing("Attention", "none", 0, 1)
+    feeds = feeds_of(empty)
+    found = session.run(None, feeds)
+    assert_same(found, onnxwalk.load(one_node_model(empty)).run(None, feeds), rtol=0, atol=0)
 
 
 @settings(max_examples=30, deadline=None)
