@@ -224,7 +224,7 @@ class Session:
     def __reduce__(self) -> tuple[Any, ...]:
         """The model, the options and the state of the random generator; plans are built again."""
         seed = copy.deepcopy(self._program.context.rng)
-        model = replace(self.model, maps=())
+        model = replace(self.model, maps=(), files=())
         return functools.partial(Session, model, seed=seed, **self._options), ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:

@@ -304,6 +304,7 @@ class _Job:
             if dry_run:  # which the hash of a large model, a part of the facts, is ready after
                 folder.begin(self.facts(suffix))
                 return Done(str(part), None, record.rows)
+            self.loaded.check_files()
             folder.put(made, name, record)
         return Done(str(part), output, record.rows, record.damaged, time.perf_counter() - begun)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import as_path
-from onnxwalk.interpreter.reader.source import release_pages
+from onnxwalk.interpreter.reader.source import release_pages, stamp
 from onnxwalk.interpreter.session import Session, load
 
 _MOST = 4  # that are kept
@@ -42,14 +42,29 @@ class Loaded:
     @property
     def sha256(self) -> str:
         """Of the bytes that the session was made of: the file's, and those of its external data.
-        Waits until it is known."""
+        Waits until it is known. Raises InvalidInputError if a file has changed meanwhile."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
         if self._sha256 is None:
             self._hash()
+        self.check_files()
         assert self._sha256 is not None
         return self._sha256
+
+    def check_files(self) -> None:
+        """Raise InvalidInputError if a file of the model has been written to since it was opened:
+        weights are read from it when they are used. One that was replaced stays as it was."""
+        for path, opened in self.session.model.files:
+            try:
+                found = stamp(os.stat(path))
+            except OSError:
+                continue  # it has gone, but what was opened stays
+            if found[:2] == opened[:2] and found != opened:
+                raise InvalidInputError(
+                    f"{path}: the model's file was written to while it was used; once it is whole, "
+                    "begin anew, in another folder or with --restart"
+                )
 
     def _hash(self) -> None:
         digest = hashlib.sha256()
@@ -88,6 +103,11 @@ def cached_session(model: Any, options: Mapping[str, Any] | None = None) -> Load
             status.st_mtime_ns,
             repr(sorted((options or {}).items())),
         )
+    if key in _loaded and not isinstance(model, Session):
+        try:
+            _loaded[key][1].check_files()
+        except InvalidInputError:  # of external data, which the key doesn't tell
+            del _loaded[key]
     if key not in _loaded:
         session = model if isinstance(model, Session) else load(model, **(options or {}))
         if len(_loaded) >= _MOST:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,8 +89,18 @@ def connect(
             else None
         )
         exits.enter_context(_quiet())
-        client = exits.enter_context(_reached(distributed, cluster or scheduler, scheduler))
+        with warnings.catch_warnings(record=True) as warned:  # Dask shows versions, too
+            client = exits.enter_context(_reached(distributed, cluster or scheduler, scheduler))
         check_workers(client)
+        for warning in warned:
+            lines = str(warning.message).splitlines()
+            text = " ".join(line for line in lines if line and not line.startswith("+"))  # a table
+            warnings.warn(text, warning.category, stacklevel=2)
+        if not client.nthreads():
+            text = (
+                f"--scheduler {scheduler}: it has no workers yet; nothing is done until some come"
+            )
+            warnings.warn(text, stacklevel=2)
         yield client
 
 

@@ -7,15 +7,17 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from onnxwalk.interpreter.batches import Done, run_part
+from onnxwalk.interpreter.batches.folder import Folder
 from onnxwalk.interpreter.batches.parts import Parts
 from onnxwalk.interpreter.batches.sessions import forget_sessions
 from onnxwalk.interpreter.batches.workers import LESS_MEMORY, LONGER, Event, Failed, Lost
 from onnxwalk.interpreter.dask.connection import connect
-from onnxwalk.interpreter.dask.reference import Reference, refer
+from onnxwalk.interpreter.dask.reference import Reference, here, refer
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.optional import require
 
@@ -50,13 +52,16 @@ class DaskPool:
         options = dict(parts.options)
         self._reference, _ = refer(parts.model, options.pop("load", None) or {})
         forget_sessions()  # the weights are needed in the workers alone
-        self._work = Work(self._reference, str(parts.out.absolute()), options, timeout)
+        self._folder = Folder(parts.out.absolute())
+        self._task = Work(self._reference, str(self._folder.path), options, timeout)
         self._names = parts.names
         self._scheduler, self._workers, self._timeout = scheduler, workers, timeout
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> DaskPool:
         reached = connect(self._scheduler, self._workers, self._timeout)
+        mark = self._exits.enter_context(self._folder.working())
+        self._work = replace(self._task, mark=str(mark))
         self._client = self._exits.enter_context(reached)
         return self
 
@@ -119,32 +124,41 @@ class DaskPool:
         return Failed(part, InvalidInputError(found))
 
 
+@dataclass(frozen=True)
 class Work:
-    """What a task does: it travels with each, and is small. Returns the text of an error that
-    would be the same on another worker."""
+    """What a task does: it travels with each, and is small.
 
-    def __init__(
-        self, reference: Reference, out: str, options: dict[str, Any], timeout: float | None
-    ) -> None:
-        self._reference, self._out, self._options = reference, out, options
-        self._timeout = timeout
+    ``mark``: what the client has put into the folder ``out``, and a worker finds there unless it
+    has another folder of that name.
+    """
+
+    reference: Reference
+    out: str
+    options: dict[str, Any]  # of ``run_part``
+    timeout: float | None
+    mark: str = ""
 
     def __call__(self, part: str, name: str) -> Done | str:
-        """Do one part."""
+        """Do one part. Returns the text of an error that would be the same on another worker."""
         try:
-            self._reference.session()
-            with _watched(self._timeout) as tell:
+            self.reference.session()
+            if not os.path.exists(self.mark):
+                return (
+                    f"{self.out}: {here()} has another folder there than the client, or none; "
+                    "choose one on a file system that all share"
+                )
+            with _watched(self.timeout) as tell:
                 return run_part(
-                    self._reference.path,
+                    self.reference.path,
                     part,
-                    self._out,
+                    self.out,
                     name=name,
-                    load=dict(self._reference.options),
+                    load=dict(self.reference.options),
                     tell=tell,
-                    **self._options,
+                    **self.options,
                 )
         except OnnxWalkError as error:
-            return str(error)
+            return str(error) if os.path.exists(part) else f"{error} (at {here()})"
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 
 import onnxwalk
 from onnxwalk.interpreter.batches import cached_session
-from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.session import Session, load
 
 #: sessions that a worker keeps of models that are no files
@@ -63,12 +63,17 @@ class Reference:
             return _sessions[self]
 
     def _from_file(self, path: str) -> Session:
-        if not os.path.exists(path):
+        try:
+            os.stat(path)
+            loaded = cached_session(path, dict(self.options))
+        except FileNotFoundError:
             raise InvalidInputError(
                 f"{path}: not found by {here()}; put the model where every worker can read it, or "
                 "pass its content"
-            )
-        loaded = cached_session(path, dict(self.options))
+            ) from None
+        except (OnnxWalkError, OSError) as error:
+            reason = f"{path}: {error.strerror or error}" if isinstance(error, OSError) else error
+            raise InvalidInputError(f"{reason} (at {here()})") from None
         if loaded.sha256 != self.digest:
             raise InvalidInputError(
                 f"{path}: {here()} has another file there than the client; copy the client's"

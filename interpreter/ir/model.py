@@ -336,6 +336,8 @@ class Model:
     training: tuple[Training, ...] = ()
     source: str = "model"
     maps: tuple[memoryview, ...] = field(default=(), repr=False)  # the file and its external data
+    #: their paths, and what ``reader.source.stamp`` said of each when it was opened
+    files: tuple[tuple[str, tuple[int, ...]], ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         versions = ", ".join(f"{domain or 'ai.onnx'} {n}" for domain, n in self.opsets.items())

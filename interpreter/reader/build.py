@@ -102,6 +102,7 @@ class _Builder:
             training=tuple(map(self.training, fields.get("training_info", []))),
             source=self.source.name,
             maps=self.source.maps,
+            files=self.source.files,
         )
 
     def subgraph(self, fields: Fields) -> Graph:

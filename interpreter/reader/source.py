@@ -42,11 +42,19 @@ class Source:
         self.path = path
         self._status = status
         self._external: dict[str, memoryview] = {}
+        self._files = (
+            [] if path is None or status is None else [(os.path.abspath(path), stamp(status))]
+        )
 
     @property
     def maps(self) -> tuple[memoryview, ...]:
         """The memory of all files that have been opened."""
         return (self.data, *self._external.values())
+
+    @property
+    def files(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Their paths, and the stamp that each had when it was opened."""
+        return tuple(self._files)
 
     @classmethod
     def open(cls: type[_Self], model: Any) -> _Self:
@@ -125,6 +133,7 @@ class Source:
                 raise ValueError(str(error)) from None
             if status.st_nlink > 1:
                 raise ValueError(f"external data at '{location}': hard links are not followed")
+            self._files.append((os.path.abspath(folder.joinpath(*parts)), stamp(status)))
         data = self._external[location]
         offset = _number(entries, "offset", 0)
         length = _number(entries, "length", max(0, len(data) - offset))
@@ -140,6 +149,12 @@ class Source:
             if hashlib.sha1(data, usedforsecurity=False).hexdigest() != checksum:
                 raise ValueError(f"the SHA-1 of '{location}' is not the checksum {checksum}")
         return data[offset : offset + length]
+
+
+def stamp(status: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from another one, and, but for the first two, from itself once it has been
+    written to."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _map(path: Path, opener: Callable[[str, int], int]) -> tuple[memoryview, os.stat_result]:

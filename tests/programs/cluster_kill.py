@@ -114,9 +114,9 @@ class Data:
 
 
 class Cluster:
-    """A scheduler and two workers with their nannies, each a process group of its own."""
+    """A scheduler and workers with their nannies, each a process group of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 2) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -124,7 +124,7 @@ class Cluster:
         common = ["--no-dashboard"]
         self.scheduler = _dask("scheduler", "--host", "127.0.0.1", "--port", str(port), *common)
         each = ["--nthreads", "1", *common]
-        self.workers = [_dask("worker", self.address, *each) for _ in range(2)]
+        self.workers = [_dask("worker", self.address, *each) for _ in range(workers)]
 
     def close(self) -> None:
         for process in (*self.workers, self.scheduler):
