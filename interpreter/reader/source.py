@@ -42,7 +42,9 @@ class Source:
         self.path = path
         self._status = status
         self._external: dict[str, memoryview] = {}
-        self._files = [] if path is None or status is None else [(os.path.abspath(path), stamp(status))]
+        self._files = (
+            [] if path is None or status is None else [(os.path.abspath(path), stamp(status))]
+        )
 
     @property
     def maps(self) -> tuple[memoryview, ...]:
