@@ -97,9 +97,7 @@ def connect(
             text = " ".join(line for line in lines if line and not line.startswith("+"))  # a table
             warnings.warn(text, warning.category, stacklevel=2)
         if not client.nthreads():
-            text = (
-                f"--scheduler {scheduler}: it has no workers yet; nothing is done until some come"
-            )
+            text = f"{scheduler}: it has no workers yet; nothing is done until some come"
             warnings.warn(text, stacklevel=2)
         yield client
 

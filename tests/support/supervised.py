@@ -59,7 +59,7 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
 
 
 class _Signals:
-    """SIGINT and SIGTERM as KeyboardInterrupt, at the end of a ``later`` block they come in."""
+    """SIGINT and SIGTERM as KeyboardInterrupt; in a ``later`` block at its end."""
 
     def __init__(self) -> None:
         self._waits = self._came = False
@@ -89,8 +89,8 @@ _signals = _Signals()
 
 @contextlib.contextmanager
 def none_left() -> Iterator[None]:
-    """SIGTERM, which ``timeout`` sends, is KeyboardInterrupt in the block, as Ctrl-C; and when it
-    ends so do all processes that ``start`` made. Also a decorator. For the main thread."""
+    """SIGTERM, which ``timeout`` sends, is KeyboardInterrupt in the block, as Ctrl-C is; and when
+    it ends so do all processes that ``start`` made. Also a decorator. For the main thread."""
     others = [*_started]
     before = {n: signal.signal(n, _signals) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
