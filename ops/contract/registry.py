@@ -206,7 +206,7 @@ class Operator:
 
     @property
     def lays_out(self) -> tuple[str, ...]:
-        """Inputs of which a preparation keeps an aligned layout of its own."""
+        """Inputs and attributes of which the operator makes an aligned copy of what it needs."""
         return tuple(self.facts.get("lays_out", "").split())
 
     @property
