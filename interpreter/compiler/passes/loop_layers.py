@@ -277,4 +277,4 @@ def _unmask(carried: list[Expression]) -> tuple[str, bool, list[Expression]]:
 
 def _is_moderate(x: np.ndarray) -> bool:
     # a NaN is passed on, and is not less than anything
-    return not x.size or bool(-_MODERATE < x.min() and x.max() < _MODERATE)
+    return not x.size or bool(x.min() > -_MODERATE and x.max() < _MODERATE)
