@@ -47,6 +47,8 @@ RESERVED = frozenset({"n_outputs", "rng", "out"})
 #: the default of an attribute that the spec requires
 REQUIRED: Any = inspect.Parameter.empty
 
+_NO_SUBGRAPHS = Subgraphs()
+
 #: ``hints`` of the versions that have this "legacy optimization attribute"
 CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
@@ -190,7 +192,7 @@ class Operator:
     @property
     def subgraphs(self) -> Subgraphs:
         """Where the outputs of the subgraphs go."""
-        return self.facts.get("subgraphs", Subgraphs())
+        return self.facts.get("subgraphs", _NO_SUBGRAPHS)
 
     def choices(self, attribute: str, opset: int) -> tuple[str, ...] | None:
         """The words that an attribute may be at this opset; ``None`` if any."""
