@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +68,8 @@ def replace_atomically(path: Path, *, folder: bool = False) -> Iterator[Path]:
             move_into_place(part, target)
     finally:
         if folder:
+            import shutil  # where it is needed: it imports the decompressors
+
             shutil.rmtree(part, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):

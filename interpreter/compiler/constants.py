@@ -33,11 +33,14 @@ def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
 def operator_keywords(node: Node, operator: Operator, context: Context) -> dict[str, Any]:
     """The keyword arguments of a node's call, except its subgraphs."""
     graphs = {name for name, _ in node.graphs}
-    keywords = {
-        name: as_array(value) if isinstance(value, (Tensor, SparseTensor)) else value
-        for name, value in node.attributes.items()
-        if name not in graphs
-    }
+    keywords = {}
+    for name, value in node.attributes.items():
+        if isinstance(value, Tensor) and name in operator.lays_out:
+            keywords[name] = value.array.view()
+            keywords[name].flags.writeable = False
+        elif name not in graphs:
+            is_tensor = isinstance(value, Tensor | SparseTensor)
+            keywords[name] = as_array(value) if is_tensor else value
     if "n_outputs" in operator.reserved:
         used = [i for i, name in enumerate(node.outputs, 1) if name]
         keywords["n_outputs"] = max(used, default=0)

@@ -70,7 +70,10 @@ def size(shape: Iterable[int]) -> int:
 
 def broadcast(shapes: Iterable[Sequence[int]]) -> tuple[int, ...]:
     """The shape to which the shapes broadcast, or would if sizes that differ were compatible."""
-    by_axis = itertools.zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
+    given = [tuple(shape) for shape in shapes]
+    if given and given.count(given[0]) == len(given):  # as most are
+        return given[0]
+    by_axis = itertools.zip_longest(*(reversed(shape) for shape in given), fillvalue=1)
     return tuple(0 if 0 in sizes else max(sizes) for sizes in by_axis)[::-1]
 
 

@@ -11,20 +11,21 @@ Inference", 2020).
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass, field
+
+from onnxwalk.ops.contract.records import record
 
 #: for more blocks it takes too long
 _MOST = 3000
 
 
-@dataclass
 class Uses:
     """The blocks that an arena gave, in their order: what ``pack`` needs to know of them."""
 
-    sizes: list[int] = field(default_factory=list)
-    #: the moments from and until which each is used
-    spans: list[tuple[int, float]] = field(default_factory=list)
-    _clock: int = 0
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        #: the moments from and until which each is used
+        self.spans: list[tuple[int, float]] = []
+        self._clock = 0
 
     def begin(self, nbytes: int) -> int:
         """Note a new block; returns its number."""
@@ -38,7 +39,7 @@ class Uses:
         self.spans[number] = (self.spans[number][0], self._clock)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Packing:
     """The size and the place of each block, in the order in which an arena is asked for them; the
     bytes of all."""

@@ -47,6 +47,8 @@ RESERVED = frozenset({"n_outputs", "rng", "out"})
 #: the default of an attribute that the spec requires
 REQUIRED: Any = inspect.Parameter.empty
 
+_NO_SUBGRAPHS = Subgraphs()
+
 #: ``hints`` of the versions that have this "legacy optimization attribute"
 CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
@@ -195,7 +197,7 @@ class Operator:
     @property
     def subgraphs(self) -> Subgraphs:
         """Where the outputs of the subgraphs go."""
-        return self.facts.get("subgraphs", Subgraphs())
+        return self.facts.get("subgraphs", _NO_SUBGRAPHS)
 
     def choices(self, attribute: str, opset: int) -> tuple[str, ...] | None:
         """The words that an attribute may be at this opset; ``None`` if any."""
@@ -211,7 +213,7 @@ class Operator:
 
     @property
     def lays_out(self) -> tuple[str, ...]:
-        """Inputs of which a preparation keeps an aligned layout of its own."""
+        """Inputs and attributes of which the operator makes an aligned copy of what it needs."""
         return tuple(self.facts.get("lays_out", "").split())
 
     @property

@@ -179,6 +179,8 @@ class Space:
         self._calls_bytes = 0
         self.arena = Arena(reserve, packing)
         self._constants: dict[int, np.ndarray] = {}
+        #: arrays of values by id, and their blocks
+        self._held: dict[int, tuple[np.ndarray, Block]] = {}
         self._expiring: set[int] = set()
         self._scratch: list[Block] = []
         #: memory of large results, which become the caller's
@@ -289,7 +291,7 @@ class Space:
         """Whether nothing reads an input after this operator."""
         if id(x) not in self._expiring or (self._is_output and x.nbytes >= self.zero_copy_bytes):
             return False
-        block = self.arena.find_block(x)
+        block = self._block_of(x)
         return block is not None and block.users == 1
 
     def is_constant(self, *arrays: np.ndarray | None) -> bool:
@@ -334,15 +336,24 @@ class Space:
 
     def hold(self, array: np.ndarray) -> None:
         """A value is stored in this array from now on."""
-        if (block := self.arena.find_block(array)) is not None:
+        if (block := self._block_of(array)) is not None:
             block.users += 1
+            self._held[id(array)] = array, block
 
     def release(self, array: np.ndarray) -> None:
         """A value that was stored in this array isn't needed any more."""
-        if (block := self.arena.find_block(array)) is not None:
+        if (block := self._block_of(array)) is not None:
             block.users -= 1
             if block.users == 0:
+                self._held.pop(id(array), None)
                 self.arena.free(block)
+
+    def _block_of(self, array: np.ndarray) -> Block | None:
+        """The block that holds an array, which NumPy takes a microsecond to tell the address of."""
+        held = self._held.get(id(array))
+        if held is None or not held[1].users:  # or a block that is free by now
+            return self.arena.find_block(array)
+        return held[1]
 
     @staticmethod
     def _view(

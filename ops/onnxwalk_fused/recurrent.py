@@ -38,6 +38,7 @@ def _of_ids(name: str, layer: Function, prepare_layer: Callable[..., Any]) -> No
         cost=cost,
         flops=recurrent_layers.flops_of_layer,
         batch_axis=batch.recurrence,
+        lays_out="table",  # which is only looked up: rows are copied
         worth_splitting=batch.large_state,
     )
 

@@ -45,7 +45,9 @@ def elementwise(
 
     def rule(*inputs: Any, **attributes: Any) -> Cost:
         arrays = list(arrays_in(inputs))
-        count = size(broadcast(x.shape for x in arrays))
+        count = arrays[0].size
+        if len(arrays) > 1:
+            count = size(broadcast(x.shape for x in arrays))
         kind = arrays[0].dtype if dtype is None else np.dtype(dtype)
         memory = copies * kind.itemsize * count
         if widened and is_short_float(kind) and not blockwise:

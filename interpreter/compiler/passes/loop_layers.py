@@ -49,7 +49,7 @@ class LoopReader:
     def __init__(self, links: Links) -> None:
         self._links = links
         self.sizes = Sizes(links)
-        self._finite: set[str] = set()  # outputs of layers
+        self._finite: set[str] = set()  # outputs of layers, constants
 
     def read(self, node: Node) -> LoopLayer | None:
         """The layer that a Loop is; ``None`` if it isn't known to be one."""
@@ -247,7 +247,10 @@ class LoopReader:
             return True
         constant, node = self._links.constant(name), self._links.maker.get(name)
         if constant is not None:
-            return _is_moderate(constant)
+            if _is_moderate(constant):
+                self._finite.add(name)  # an embedding is asked for by each direction
+                return True
+            return False
         if node is None or node.domain:
             return False
         if self._links.is_operator(node, "Concat"):
@@ -273,4 +276,5 @@ def _unmask(carried: list[Expression]) -> tuple[str, bool, list[Expression]]:
 
 
 def _is_moderate(x: np.ndarray) -> bool:
-    return bool(np.isfinite(x).all() and (np.abs(x) < _MODERATE).all())
+    # a NaN is passed on, and is not less than anything
+    return not x.size or bool(x.min() > -_MODERATE and x.max() < _MODERATE)
