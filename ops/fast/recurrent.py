@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Bind, Space
-from onnxwalk.ops.fast.recurrent_steps import Cell, SingleSequence, Step
+from onnxwalk.ops.fast.recurrent_single import SingleSequence, can_be_single
+from onnxwalk.ops.fast.recurrent_steps import Cell, Step
 from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.numeric import distinct
 
@@ -226,14 +227,15 @@ class SequenceLoop:
         self._has_sigmoids = gates > 1
         self._steps: dict[tuple[int, bool], Step] = {}
         self._single: SingleSequence | None = None
-        if batch == directions == 1 and steps <= _MOST_PLACES and cell.make_single is not None:
+        few = batch == 1 and can_be_single(directions) and steps <= _MOST_PLACES
+        if few and cell.make_single is not None:
             states = [state.reshape(-1) for state in self._states]
             self._single = cell.make_single(cell.w_h, states, steps, space.scratch)
-            self._history = self._single.history[:, None, None]
+            self._history = self._single.history.reshape(steps, *shape)
         elif uses_y:
             self._history = space.scratch((steps, *shape), dtype)
         #: the block, step by step, where all sequences run: as it is, and for ``single``
-        self._blocks: dict[bool, list[Any]] = {}
+        self._blocks: dict[bool, Any] = {}
 
     def run(self) -> None:
         self._source.begin()
@@ -299,7 +301,7 @@ class SequenceLoop:
 
     def _project_all(
         self, t: int, steps: int, last: int, single: SingleSequence | None
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """The projections of the inputs for some steps from ``t`` to ``last``, in which all
         sequences run."""
         gates, directions, hidden = self._cell.shape
@@ -307,7 +309,8 @@ class SequenceLoop:
         is_single = single is not None
         if is_single not in self._blocks:
             by_step = self._block.reshape(-1, rows * hidden)
-            self._blocks[is_single] = [single.parts(x) if single else x for x in by_step]
+            parts = single.parts if single is not None else lambda projected: projected
+            self._blocks[is_single] = by_step if parts is None else list(map(parts, by_step))
         self._source.project_all(t, steps, last, self._block[: steps * rows])
         return self._blocks[is_single][:steps]
 
