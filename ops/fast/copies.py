@@ -233,6 +233,7 @@ def bind_gather_nd(
 def _gather_rows(
     rows: np.ndarray, numbers: np.ndarray, size: int, first: np.ndarray, y: np.ndarray
 ) -> None:
-    if numbers.min() < -size or numbers.max() >= size:
+    shifted = numbers + size  # from 0 to 2·size - 1; as unsigned numbers, all others are larger
+    if np.maximum.reduce(shifted.view(np.uint64), None) >= 2 * size:
         raise IndexError("index out of range")
-    np.take(rows, as_places(numbers % size + first), 0, y, "clip")
+    np.take(rows, as_places(shifted % size + first), 0, y, "clip")

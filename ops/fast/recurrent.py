@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Bind, Space
-from onnxwalk.ops.fast.recurrent_steps import Cell, SingleSequence, Step
+from onnxwalk.ops.fast.recurrent_single import SingleSequence, can_be_single
+from onnxwalk.ops.fast.recurrent_steps import Cell, Step
 from onnxwalk.ops.shared import products
 from onnxwalk.ops.shared.numeric import distinct
 
@@ -47,17 +48,35 @@ class DenseInputs:
     def begin(self) -> None:
         pass
 
+    def project_all(self, first: int, steps: int, last: int, block: np.ndarray) -> None:
+        """Fill the rows (…, H) of a block for some steps from ``first`` on, in which all sequences
+        run; step 0 of a reversed direction is time ``last``."""
+        gates, directions, hidden = self._cell.shape
+        count = steps * self.batch
+        by_step = block.reshape(steps, gates, self.batch, directions, hidden)
+        is_alone = self.batch == directions == 1
+        projected = block.reshape(steps, -1) if is_alone else self._gates[:count]
+        for d, reverse in enumerate(self._cell.reversals):
+            start = last + 1 - first - steps if reverse else first
+            inputs = self._x[start : start + steps]
+            if self.batch == 1:
+                inputs = inputs[:, 0]
+            elif inputs.flags.c_contiguous:
+                inputs = inputs.reshape(count, -1)
+            else:
+                np.copyto(self._rows[:count].reshape(inputs.shape), inputs)
+                inputs = self._rows[:count]
+            if is_alone and reverse:
+                inputs = inputs[::-1]
+            products.matmul(inputs, self._cell.w_x[d], projected)
+            np.add(projected, self._cell.bias[d], projected)
+            if not is_alone:
+                by_time = projected.reshape(steps, self.batch, gates, hidden).swapaxes(1, 2)
+                np.copyto(by_step[..., d, :], by_time[::-1] if reverse else by_time)
+
     def project(self, sources: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
         """Fill the rows (…, H) of a block. ``sources``: for each direction the time and sequence of
         each input, and its target rows (inputs, gates)."""
-        if self.batch == len(sources) == 1:  # the block's rows are in the order of the inputs
-            ((times, _, _),) = sources
-            first, last = sorted((int(times[0]), int(times[-1])))
-            inputs = self._x[first : last + 1, 0]
-            gates = block.reshape(len(times), -1)
-            products.matmul(inputs if first == times[0] else inputs[::-1], self._cell.w_x[0], gates)
-            np.add(gates, self._cell.bias[0], gates)
-            return
         for d, (times, sequences, rows) in enumerate(sources):
             inputs, gates = self._rows[: len(times)], self._gates[: len(times)]
             if self._x.flags.c_contiguous:
@@ -92,13 +111,10 @@ class ProjectedEmbedding:
     def places(self, ids: np.ndarray) -> np.ndarray:
         """The indices of these ids in ``rows``, which are computed if missing. Raises IndexError if
         an id is out of range."""
-        words = len(self._place)
-        if ids.min() < -words or ids.max() >= words:
-            raise IndexError("id out of range of the embedding")
-        places = self._place[ids]
-        if places.min() < 0:
+        places = self._place[ids]  # which raises the error
+        if np.minimum.reduce(places, None) < 0:
             with self._lock:
-                self._compute(distinct(ids % words))
+                self._compute(distinct(ids % len(self._place)))
             places = self._place[ids]
         return places
 
@@ -122,13 +138,32 @@ class ProjectedEmbedding:
 class EmbeddedInputs:
     """Inputs that are rows of an embedding, as ids (T, N)."""
 
-    def __init__(self, ids: np.ndarray, table: ProjectedEmbedding) -> None:
+    def __init__(
+        self, space: Space, cell: Cell, ids: np.ndarray, most: int, table: ProjectedEmbedding
+    ) -> None:
         self._ids, self._table = ids, table
+        gates, directions, _ = cell.shape
+        self._reversals = cell.reversals
+        #: of each gate and direction among the rows (D, gates) of a word
+        self._offsets = np.arange(directions * gates).reshape(directions, gates).T[:, None]
+        shape = (most // ids.shape[1], gates, ids.shape[1], directions)
+        self._numbers = space.scratch(shape, np.intp)
         self._places = ids  # in the table, from ``begin`` on
         self.steps, self.batch = ids.shape
 
     def begin(self) -> None:
         self._places = self._table.places(self._ids)
+
+    def project_all(self, first: int, steps: int, last: int, block: np.ndarray) -> None:
+        """See ``DenseInputs.project_all``."""
+        numbers, table = self._numbers[:steps], self._table.rows
+        for d, reverse in enumerate(self._reversals):
+            start = last + 1 - first - steps if reverse else first
+            places = self._places[start : start + steps, None]
+            places = places[::-1] if reverse else places
+            np.multiply(places, self._offsets.size, numbers[..., d])
+        np.add(numbers, self._offsets, numbers)
+        np.take(table.reshape(-1, block.shape[-1]), numbers.reshape(-1), 0, block, "clip")
 
     def project(self, sources: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
         """See ``DenseInputs.project``."""
@@ -178,7 +213,9 @@ class SequenceLoop:
         self._most = batch * min(steps, max(1, _BLOCK // (4 * gates * self._size * batch)))
         self._block = space.scratch((self._most * directions * gates, hidden), dtype)
         self._source = (
-            DenseInputs(space, cell, x, self._most) if table is None else EmbeddedInputs(x, table)
+            DenseInputs(space, cell, x, self._most)
+            if table is None
+            else EmbeddedInputs(space, cell, x, self._most, table)
         )
         shape = (batch, directions, hidden)
         self._history: np.ndarray | None = None
@@ -190,13 +227,15 @@ class SequenceLoop:
         self._has_sigmoids = gates > 1
         self._steps: dict[tuple[int, bool], Step] = {}
         self._single: SingleSequence | None = None
-        if batch == directions == 1 and steps <= _MOST_PLACES and cell.make_single is not None:
+        few = batch == 1 and can_be_single(directions) and steps <= _MOST_PLACES
+        if few and cell.make_single is not None:
             states = [state.reshape(-1) for state in self._states]
             self._single = cell.make_single(cell.w_h, states, steps, space.scratch)
-            self._history = self._single.history[:, None, None]
+            self._history = self._single.history.reshape(steps, *shape)
         elif uses_y:
             self._history = space.scratch((steps, *shape), dtype)
-        self._layouts: dict[tuple[int, int, int, bool], _Layout] = {}
+        #: the block, step by step, where all sequences run: as it is, and for ``single``
+        self._blocks: dict[bool, Any] = {}
 
     def run(self) -> None:
         self._source.begin()
@@ -215,7 +254,10 @@ class SequenceLoop:
         history, t = self._history, 0
         while t < len(counts):
             now = counts[t : t + max(1, self._most // counts[t])]
-            projections = self._project(t, now, lengths, order, single)
+            if order is None or lengths is None:
+                projections = self._project_all(t, len(now), len(counts) - 1, single)
+            else:
+                projections = self._project(t, now, lengths, order)
             if single is not None:
                 single.run(projections, t)
             elif now[0] != now[-1]:
@@ -242,30 +284,43 @@ class SequenceLoop:
         self, steps: int, batch: int
     ) -> tuple[np.ndarray | None, np.ndarray | None, list[int]]:
         """The lengths, longest first; the sequences in that order; the number of sequences at each
-        step. The first two are ``None`` if all sequences have full length."""
+        step. The first two are ``None`` if all sequences run at each step."""
         lengths = self._lengths
         if lengths is None:
             return None, None, [batch] * steps
-        if lengths.min() < 0 or lengths.max() > steps:
-            raise ValueError(f"sequence_lens {lengths.tolist()} should lie between 0 and {steps}")
+        each = lengths.tolist()
+        least, longest = min(each), max(each)
+        if least < 0 or longest > steps:
+            raise ValueError(f"sequence_lens {each} should lie between 0 and {steps}")
+        if least == longest:
+            return None, None, [batch] * longest
         order = np.argsort(-lengths, kind="stable")
         in_order = lengths[order].astype(np.intp)
         running = batch - np.searchsorted(in_order[::-1], np.arange(int(in_order[0])), "right")
         return in_order, order, running.tolist()
 
+    def _project_all(
+        self, t: int, steps: int, last: int, single: SingleSequence | None
+    ) -> Sequence[Any]:
+        """The projections of the inputs for some steps from ``t`` to ``last``, in which all
+        sequences run."""
+        gates, directions, hidden = self._cell.shape
+        rows = self._source.batch * gates * directions  # of a step
+        is_single = single is not None
+        if is_single not in self._blocks:
+            by_step = self._block.reshape(-1, rows * hidden)
+            parts = single.parts if single is not None else lambda projected: projected
+            self._blocks[is_single] = by_step if parts is None else list(map(parts, by_step))
+        self._source.project_all(t, steps, last, self._block[: steps * rows])
+        return self._blocks[is_single][:steps]
+
     def _project(
-        self,
-        t: int,
-        counts: list[int],
-        lengths: np.ndarray | None,
-        order: np.ndarray | None,
-        single: SingleSequence | None,
+        self, t: int, counts: list[int], lengths: np.ndarray, order: np.ndarray
     ) -> list[Any]:
-        """The projections of the inputs for some steps from ``t`` on."""
-        layout = self._layout(t, counts, single)
+        """As ``_project_all``, where fewer and fewer sequences run."""
+        layout = self._layout(t, counts)
         ranks = layout.ranks
-        sequences = ranks if order is None else order[ranks]
-        last = self._source.steps - 1 if lengths is None else lengths[ranks] - 1
+        sequences, last = order[ranks], lengths[ranks] - 1
         sources = [
             (last - layout.times if reverse else layout.times, sequences, rows)
             for reverse, rows in zip(self._cell.reversals, layout.rows, strict=True)
@@ -273,11 +328,8 @@ class SequenceLoop:
         self._source.project(sources, layout.block)
         return layout.steps
 
-    def _layout(self, t: int, counts: list[int], single: SingleSequence | None) -> _Layout:
+    def _layout(self, t: int, counts: list[int]) -> _Layout:
         """The layout of the inputs of some steps from ``t`` on, with ``counts`` sequences each."""
-        key = (t, counts[0], len(counts), single is None)
-        if key in self._layouts:
-            return self._layouts[key]
         gates, directions, _ = self._cell.shape
         n = np.array(counts)
         total, first = int(n.sum()), np.cumsum(n) - n
@@ -285,18 +337,14 @@ class SequenceLoop:
         start = np.repeat(first * gates * directions, n) + ranks * directions
         rows = start[:, None] + np.arange(gates) * np.repeat(n * directions, n)[:, None]
         flat, size = self._block.reshape(-1), gates * self._size
-        parts = single.parts if single is not None else lambda projected: projected
         edges = [0, *(np.cumsum(n) * size).tolist()]
-        layout = _Layout(
+        return _Layout(
             np.repeat(np.arange(t, t + len(n)), n),
             ranks,
             [rows + d for d in range(directions)],
             self._block[: total * gates * directions],
-            [parts(flat[a:b]) for a, b in itertools.pairwise(edges)],
+            [flat[a:b] for a, b in itertools.pairwise(edges)],
         )
-        if counts[0] == counts[-1]:  # while all run; other counts are seldom repeated
-            self._layouts[key] = layout
-        return layout
 
     def _step(self, n: int, exact: bool) -> Step:
         """The step for n sequences. ``exact``: with sigmoids that are exact near 0, too."""
@@ -367,9 +415,11 @@ class SequenceLoop:
             return
         y = self.y.transpose(0, 2, 1, 3)  # (T, N, D, H), as the history
         if lengths is None or order is None:
+            count = len(counts)
             for d, reverse in enumerate(self._cell.reversals):
-                outputs = self._history[::-1, :, d] if reverse else self._history[:, :, d]
-                np.copyto(y[:, :, d], outputs)
+                outputs = self._history[:count, :, d]
+                np.copyto(y[:count, :, d], outputs[::-1] if reverse else outputs)
+            y[count:] = 0
             return
         self.y.fill(0)
         times, ranks = np.nonzero(np.array(counts)[:, None] > np.arange(len(order)))

@@ -121,5 +121,5 @@ def _bind_argsort(
 def _sort(x: np.ndarray, order: np.ndarray, largest: int) -> None:
     # Integers of 16 bits are radix-sorted, in linear time.
     short = x.astype(np.int16)
-    keys = short if np.array_equal(short, x) else x
+    keys = short if (short == x).all() else x
     np.copyto(order, stable_argsort(keys, largest))
