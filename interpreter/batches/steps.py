@@ -41,12 +41,18 @@ class Outcome:
     damaged: dict[int, str] = field(default_factory=dict)
 
 
-def default_batch(session: Session) -> int:
-    """As many rows as the model requires, or as have 1 MiB in its inputs, at most 256."""
+def fixed_rows(session: Session) -> int | None:
+    """The number of rows that the model requires; ``None`` if it takes others."""
     shapes = [declared_shape(info) for info in session.inputs]
     fixed = [shape[0] for shape in shapes if shape and isinstance(shape[0], int)]
-    if fixed and len(fixed) == sum(map(bool, shapes)):
-        return max(fixed)
+    return max(fixed) if fixed and len(fixed) == sum(map(bool, shapes)) else None
+
+
+def default_batch(session: Session) -> int:
+    """As many rows as the model requires, or as have 1 MiB in its inputs, at most 256."""
+    if (fixed := fixed_rows(session)) is not None:
+        return fixed
+    shapes = [declared_shape(info) for info in session.inputs]
     size = 0
     for info, shape in zip(session.inputs, shapes, strict=True):
         dtype = declared_dtype(info)

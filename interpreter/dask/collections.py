@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.batches.sizes import SECONDS_PER_DISPATCH, rows_per_part
+from onnxwalk.interpreter.batches.steps import fixed_rows
 from onnxwalk.interpreter.dask.connection import check_workers, current_client
 from onnxwalk.interpreter.dask.reference import Reference, refer
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
@@ -47,7 +49,8 @@ def run(
       output of each row, or a dict of them by name if there are several.
 
     ``outputs``: a name (the result is that one alone), or names; ``None``: all. ``batch``: rows
-    that are run at once. ``options``: of ``load``; ``threads=1`` unless given.
+    that are run at once, if the model doesn't require a number itself. ``options``: of ``load``;
+    ``threads=1`` unless given.
 
     Raises InvalidInputError if Dask isn't installed, for other data, unknown names, a model that
     can't be read, and workers that have other versions; and what ``load`` raises. Computing raises
@@ -62,6 +65,7 @@ def run(
         options = {"threads": 1, **options}
     reference, content = refer(model, options)
     session = reference.session(content)
+    batch = fixed_rows(session) or batch
     rows = RowsOf(reference, tuple(_names(session, outputs)), batch, isinstance(outputs, str))
     if isinstance(data, np.ndarray):
         data = _split(session, data, batch, client)
@@ -72,7 +76,7 @@ def run(
     if isinstance(data, Mapping) and all(isinstance(x, arrays.Array) for x in data.values()):
         return _over_arrays(session, rows, dict(data), _payload(content))
     if hasattr(data, "_meta_nonempty"):
-        return _over_frame(rows, data, _payload(content))
+        return _over_frame(session, rows, data, _payload(content))
     if hasattr(data, "map_partitions"):
         return _over_bag(rows, data, _payload(content))
     raise InvalidInputError(
@@ -92,6 +96,7 @@ def _split(session: Session, data: np.ndarray, batch: int, client: Any) -> Any:
         raise InvalidInputError(f"data has no rows: its shape is {data.shape}")
     if len(session.inputs) != 1:
         raise InvalidInputError(_dict_expected(session))
+    unit = fixed_rows(session) or 1
     feeds = {session.inputs[0].name: data[:batch]}
     session.run(None, feeds)  # binds the plan
     begun = time.perf_counter()
@@ -103,6 +108,7 @@ def _split(session: Session, data: np.ndarray, batch: int, client: Any) -> Any:
         workers = max(1, sum(client.nthreads().values()))
         dispatch = SECONDS_PER_DISPATCH
         size = rows_per_part(len(data), workers, seconds, seconds_per_dispatch=dispatch)
+    size = math.ceil(size / unit) * unit
     return array.from_array(data, chunks=(size, *data.shape[1:]))
 
 
@@ -193,6 +199,7 @@ def _over_arrays(session: Session, rows: RowsOf, data: dict[str, Any], payload: 
         raise InvalidInputError(f"{_dict_expected(session)}; there is none for '{missing[0]}'")
     if unknown := [name for name in data if name not in inputs]:
         raise InvalidInputError(f"no input is named {unknown[0]!r}{suggest(unknown[0], inputs)}")
+    _check_rows(data)
     metas = _output_metas(session, rows.names, data)
     arguments: list[Any] = []
     for number, name in enumerate(inputs):
@@ -209,6 +216,23 @@ def _over_arrays(session: Session, rows: RowsOf, data: dict[str, Any], payload: 
         name: _blockwise(_pick, meta, together, (_ROWS,), which=number)
         for number, (name, meta) in enumerate(metas.items())
     }
+
+
+def _check_rows(data: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for arrays whose rows can't belong together."""
+    for name, given in data.items():
+        if not given.ndim:
+            raise InvalidInputError(f"input '{name}': a Dask array without axes has no rows")
+    lengths = {name: given.shape[0] for name, given in data.items()}
+    unknown = [name for name, length in lengths.items() if math.isnan(length)]
+    known = {length for length in lengths.values() if not math.isnan(length)}
+    if len(known) > 1:
+        raise InvalidInputError(f"the inputs have different numbers of rows: {lengths}")
+    if unknown and len({given.chunks[0] for given in data.values()}) > 1:
+        raise InvalidInputError(
+            f"input '{unknown[0]}': its number of rows isn't known, so that it can't be split as "
+            "the others are; call the array's compute_chunk_sizes() first"
+        )
 
 
 def _blockwise(
@@ -241,19 +265,28 @@ def _pick(values: tuple[np.ndarray, ...], which: int) -> np.ndarray:
 def _output_metas(
     session: Session, names: Sequence[str], data: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Arrays (2, …) with the shapes and dtypes of the outputs: what comes out for two rows of
-    zeros, or of empty strings."""
+    """Arrays (n, …) with the shapes and dtypes of the outputs: what comes out for as many rows as
+    the model requires, or two, of zeros or of empty strings."""
     feeds = {}
+    rows = fixed_rows(session) or 2
     for info in session.inputs:
         given = data[info.name]
-        dtype = declared_dtype(info) or given.dtype
-        shape = (2, *(int(size) for size in given.shape[1:]))
-        feeds[info.name] = np.full(shape, "" if dtype.kind == "O" else 0, dtype)
-    return {name: value for name, (value, _) in run_rows(session, names, feeds, 2).items()}
+        for axis, size in enumerate(given.shape[1:], 1):
+            if math.isnan(size):
+                raise InvalidInputError(
+                    f"input {info}: the size of axis {axis} isn't known: {given.shape}; call the "
+                    "array's compute_chunk_sizes() first"
+                )
+        shape = (rows, *(int(size) for size in given.shape[1:]))
+        feeds[info.name] = np.full(shape, "" if given.dtype.kind in "OU" else 0, given.dtype)
+    return {name: value for name, (value, _) in run_rows(session, names, feeds, rows).items()}
 
 
-def _over_frame(rows: RowsOf, data: Any, payload: Any) -> Any:
-    meta = rows.frame(data._meta_nonempty, None).iloc[:0]
+def _over_frame(session: Session, rows: RowsOf, data: Any, payload: Any) -> Any:
+    sample = data._meta_nonempty  # of two rows
+    if (fixed := fixed_rows(session)) is not None:
+        sample = sample.iloc[np.resize(np.arange(len(sample)), fixed)]
+    meta = rows.frame(sample, None).iloc[:0]
     meta.index = data._meta.index
     return data.map_partitions(rows.frame, payload, meta=meta)
 
@@ -285,7 +318,7 @@ def _dict_expected(session: Session) -> str:
     return f"pass a dict with a Dask array for each input: {listed}"
 
 
-def _stacked(session: Session, rows: Sequence[Any]) -> dict[str, np.ndarray]:
+def _stacked(session: Session, rows: Sequence[Any]) -> dict[str, Any]:
     """Rows as the inputs' arrays. Raises InvalidInputError for rows that don't fit together."""
     infos = session.inputs
     if not isinstance(rows[0], Mapping):
@@ -301,11 +334,13 @@ def _stacked(session: Session, rows: Sequence[Any]) -> dict[str, np.ndarray]:
     return {info.name: _stack(info, [row[info.name] for row in rows]) for info in infos}
 
 
-def _stack(info: TensorInfo, values: Sequence[Any]) -> np.ndarray:
+def _stack(info: TensorInfo, values: Sequence[Any]) -> Any:
     dtype = declared_dtype(info)
     try:
         if dtype is not None and dtype.kind == "O":
             return np.array(values, object)
+        if not any(isinstance(value, np.ndarray | np.generic) for value in values):
+            return list(values)  # ``Session.run`` casts what isn't NumPy's
         return np.stack([np.asarray(value) for value in values])
     except ValueError as error:
         raise InvalidInputError(f"input {info}: the rows differ in shape: {error}") from None

@@ -100,6 +100,123 @@ def test_other_data(data, message):
         onnxwalk.dask.run(MODEL, data)
 
 
+def model_of(nodes, inputs, outputs):
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    sides = [[helper.make_tensor_value_info(*v) for v in side] for side in (inputs, outputs)]
+    graph = helper.make_graph([helper.make_node(*node) for node in nodes], "g", *sides)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    "chunks", [((0, 200, 0, 300, 0), 8, 8, 1), ((500,), 3, 2, 1), ((1, 499), (1, 7), (8,), (1,))]
+)
+def test_chunks(chunks):
+    """Without rows, and along other axes."""
+    y = onnxwalk.dask.run(MODEL, da.from_array(X, chunks=chunks))
+    assert y.chunks == (chunks[0], (10,))
+    np.testing.assert_allclose(y.compute(), EXPECTED, atol=1e-6)
+
+
+def test_arrays_without_rows():
+    y = onnxwalk.dask.run(MODEL, da.zeros((0, 8, 8, 1), dtype="float32"))
+    assert y.compute().shape == (0, 10) and y.compute().dtype == np.float32
+
+
+@pytest.mark.parametrize("every", [1, 7, 1000])
+def test_chunks_of_unknown_sizes(every):
+    x, which = da.from_array(X, chunks=(100, 8, 8, 1)), np.arange(500) % every == every - 1
+    y = onnxwalk.dask.run(MODEL, x[da.from_array(which, chunks=100)])
+    assert np.isnan(y.shape[0]) and y.shape[1] == 10
+    np.testing.assert_allclose(y.compute(), EXPECTED[which], atol=1e-6)
+
+
+def test_two_arrays():
+    edges = [("a", 1, ["n", 3]), ("b", 1, ["n", 3])], [("y", 1, ["n", 3])]
+    model = model_of([("Add", ["a", "b"], ["y"])], *edges)
+    a = np.arange(30, dtype=np.float32).reshape(10, 3)
+    x, other = da.from_array(a, chunks=(4, 3)), da.from_array(a, chunks=(3, 2))
+    np.testing.assert_array_equal(onnxwalk.dask.run(model, {"a": x, "b": other}).compute(), 2 * a)
+    some = x[da.from_array(np.arange(10) < 9, chunks=4)]
+    fewer = x[da.from_array(np.arange(10) < 8, chunks=4)]
+    for b, message in [
+        (x[:9], r"different numbers of rows: \{'a': 10, 'b': 9\}"),
+        (x[:1], "different numbers of rows"),  # which NumPy would repeat
+        (some, "input 'b': its number of rows isn't known"),
+    ]:
+        with pytest.raises(InvalidInputError, match=message):
+            onnxwalk.dask.run(model, {"a": x, "b": b})
+    with pytest.raises(InvalidInputError, match="different numbers of rows"):
+        onnxwalk.dask.run(model, {"a": some, "b": fewer}).compute()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64", "uint8", "complex64", "U5", "object"])
+def test_another_dtype_is_refused_before_anything_is_computed(dtype):
+    x = da.from_array(X, chunks=100).map_blocks(_never, dtype=dtype, meta=np.empty(0, dtype))
+    with pytest.raises(InvalidInputError, match=r"expected float32\[batch, 8, 8, 1\], got "):
+        onnxwalk.dask.run(MODEL, x)
+
+
+def _never(block):
+    raise AssertionError("it was computed")
+
+
+def test_arrays_that_cannot_be_split_into_rows():
+    x = da.from_array(X.reshape(500, 64), chunks=100)
+    odd = x[:, da.from_array(np.ones(64, bool), chunks=64)]
+    with pytest.raises(InvalidInputError, match=r"the size of axis 1 isn't known: \(500, nan\)"):
+        onnxwalk.dask.run(MODEL, odd)
+    with pytest.raises(InvalidInputError, match="without axes has no rows"):
+        onnxwalk.dask.run(MODEL, da.zeros((), dtype="float32"))
+    with pytest.raises(InvalidInputError, match="expected 4 dimensions"):
+        onnxwalk.dask.run(MODEL, x)
+
+
+def test_a_model_with_a_fixed_number_of_rows():
+    edges = [("x", 1, [5, 3])], [("y", 1, [5, 3])]
+    model = model_of([("Relu", ["x"], ["y"])], *edges)
+    a = np.arange(60, dtype=np.float32).reshape(20, 3)
+    for x in (da.from_array(a, chunks=5), da.from_array(a, chunks=10), a):
+        np.testing.assert_array_equal(onnxwalk.dask.run(model, x).compute(), a)
+    found = onnxwalk.dask.run(model, db.from_sequence(list(a), npartitions=2)).compute()
+    np.testing.assert_array_equal(np.stack(found), a)
+    with pytest.raises(InvalidInputError, match="expected size 5 in dimension 0"):
+        onnxwalk.dask.run(model, da.from_array(a, chunks=4)).compute()
+
+
+def test_bags_with_empty_partitions_and_of_plain_numbers():
+    rows = db.from_delayed([dask.delayed(list)(piece) for piece in (X[:0], X[:20], X[:0])])
+    found = onnxwalk.dask.run(MODEL, rows).compute()
+    np.testing.assert_allclose(np.stack(found), EXPECTED[:20], atol=1e-6)
+    assert onnxwalk.dask.run(MODEL, rows.filter(lambda row: False)).compute() == []
+    found = onnxwalk.dask.run(MODEL, db.from_sequence(X[:4].tolist(), npartitions=2)).compute()
+    np.testing.assert_allclose(np.stack(found), EXPECTED[:4], atol=1e-6)
+    square = model_of([("Mul", ["x", "x"], ["y"])], [("x", 1, ["n"])], [("y", 1, ["n"])])
+    numbers = db.from_sequence([1.5, 2, 3.0], npartitions=2)
+    assert onnxwalk.dask.run(square, numbers).compute() == [2.25, 4, 9]
+    with pytest.raises(InvalidInputError, match="the values don't form an array"):
+        onnxwalk.dask.run(square, db.from_sequence([[1.0], 2.0], npartitions=1)).compute()
+
+
+def test_data_frames_with_empty_partitions_and_other_indexes():
+    frames = pytest.importorskip("dask.dataframe")
+    pandas = pytest.importorskip("pandas")
+    plain = pandas.DataFrame(X[:50].reshape(50, 64)).rename(columns=str)
+    for index in (
+        pandas.Index([f"r{i:02}" for i in range(50)], name="name"),
+        pandas.date_range("2020", periods=50, name="when"),
+        pandas.Index(np.arange(50) // 2),
+    ):
+        frame = frames.from_pandas(plain.set_index(index), npartitions=4, sort=False)
+        for least in (0, 0.9, 2):
+            found = onnxwalk.dask.run(MODEL, frame[frame["0"] >= least])
+            kept = X[:50, 0, 0, 0] >= least
+            y = found.compute()
+            np.testing.assert_allclose(y.to_numpy(), EXPECTED[:50][kept], atol=1e-6)
+            assert list(y.index) == list(index[kept]) and y.index.name == index.name
+            assert y.dtypes.equals(found.dtypes) and list(y.columns) == list(found.columns)
+
+
 def test_other_arguments():
     x = da.from_array(X)
     with pytest.raises(InvalidInputError, match="batch must be"):
