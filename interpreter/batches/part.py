@@ -65,6 +65,7 @@ def run_part(
     out: str | os.PathLike[str],
     *,
     name: str | None = None,
+    label: str | None = None,
     format: str | None = None,
     outputs: Sequence[str] | None = None,
     batch: int | None = None,
@@ -94,7 +95,7 @@ def run_part(
     or lines.
 
     ``out``: a file, or a folder, in which it gets ``name``, or else the part's. It is there whole
-    or not at all.
+    or not at all. ``label``: what the part is called in it, by default its path.
     ``format``: .npy, .npz, .csv, .tsv, .jsonl or .parquet, without the dot; without it as ``out``
     says, or the part. ``outputs``: the names of those to write; all of them by default. They must
     have a row for each row of the inputs. ``labels`` and ``top``: as for ``onnxwalk run``.
@@ -133,7 +134,7 @@ def run_part(
         {} if load is None else dict(load),
     )
     folder, own = place_of(source, target, format, job.names)
-    return job.run(source, folder, name or own, batch, resume, dry_run, tell)
+    return job.run(source, folder, name or own, label, batch, resume, dry_run, tell)
 
 
 def place_of(
@@ -267,6 +268,7 @@ class _Job:
         part: Path,
         folder: Folder,
         name: str,
+        label: str | None,
         batch: int | None,
         resume: bool,
         dry_run: bool,
@@ -294,7 +296,9 @@ class _Job:
             made = work / Path(name).name
             try:
                 identity = _identify(part)
-                record = self._make(part, folder.path / name, made, identity, batch, dry_run, tell)
+                record = self._make(
+                    part, folder.path / name, made, identity, label, batch, dry_run, tell
+                )
                 if _identify(part) != identity:
                     raise _DamagedPart(InvalidInputError(f"{part}: changed while it was read"))
             except _DamagedPart as error:
@@ -314,6 +318,7 @@ class _Job:
         target: Path,
         made: Path,
         identity: str,
+        label: str | None,
         batch: int | None,
         dry_run: bool,
         tell: Callable[[int, int], object],
@@ -341,22 +346,23 @@ class _Job:
             ) from None
         except (OnnxWalkError, OSError) as error:
             raise _DamagedPart(_about(part, error)) from error
-        results = self._outputs(outcome, feeds, suffix_of(made))
+        files = _files(feeds, part, label)
+        results = self._outputs(outcome, files, suffix_of(made))
         file.write(results)
-        files = _files(feeds)
         damaged = {
-            f"row {row}" if files is None else files[row]: why
+            f"row {row}" if files is None else files[row]: why.replace(
+                str(part), label or str(part)
+            )
             for row, why in sorted(outcome.damaged.items())
         }
         return Record(identity, "", outcome.total - len(damaged), damaged)
 
-    def _outputs(self, outcome: Outcome, feeds: Mapping[str, Feed], suffix: str) -> Outputs:
+    def _outputs(self, outcome: Outcome, files: list[str] | None, suffix: str) -> Outputs:
         """What is written: as ``onnxwalk run`` does, and the numbers of the rows that are left."""
         values, classes = outcome.result.values, outcome.result.classes
         stored = {**class_names(self.loaded.session.model.metadata), **classes}
         ranked = rank_outputs(values, stored, self.labels, self.top) if suffix in WRITTEN else {}
         kept = np.arange(outcome.total) if outcome.kept is None else outcome.kept
-        files = _files(feeds)
         if self.skips and suffix == ".npz":
             values = {**values, _free("row", values): kept}
         return Outputs(
@@ -370,10 +376,13 @@ class _Job:
         )
 
 
-def _files(feeds: Mapping[str, Feed]) -> list[str] | None:
-    """The file of each row, if rows are files."""
+def _files(feeds: Mapping[str, Feed], part: Path, label: str | None) -> list[str] | None:
+    """The file of each row, if rows are files; in a part that is called so."""
     found = [getattr(feed.rows, "files", None) for feed in feeds.values()]
-    return next((files for files in found if files), None)
+    files = next((files for files in found if files), None)
+    if files is None or label is None:
+        return files
+    return [file.replace(str(part), label, 1) for file in files]
 
 
 class _DamagedPart(Exception):

@@ -94,6 +94,7 @@ class DaskPool:
             self._work,
             [str(Path(part).absolute()) for part in parts],
             [self._names[part] for part in parts],
+            [*parts],
             pure=False,
             retries=_RETRIES,
         )
@@ -118,9 +119,7 @@ class DaskPool:
                 ) from None
             return Failed(part, OnnxWalkError(f"{part}: {type(error).__name__}: {error}"))
         if isinstance(found, Done):
-            return Done(
-                part, found.output, found.rows, found.damaged, found.seconds, found.was_done
-            )
+            return found
         return Failed(part, InvalidInputError(found))
 
 
@@ -138,8 +137,9 @@ class Work:
     timeout: float | None
     mark: str = ""
 
-    def __call__(self, part: str, name: str) -> Done | str:
-        """Do one part. Returns the text of an error that would be the same on another worker."""
+    def __call__(self, part: str, name: str, label: str) -> Done | str:
+        """Do one part, which the client calls ``label``. Returns the text of an error that would be
+        the same on another worker."""
         try:
             self.reference.session()
             if not os.path.exists(self.mark):
@@ -148,17 +148,21 @@ class Work:
                     "choose one on a file system that all share"
                 )
             with _watched(self.timeout) as tell:
-                return run_part(
+                done = run_part(
                     self.reference.path,
                     part,
                     self.out,
                     name=name,
+                    label=label,
                     load=dict(self.reference.options),
                     tell=tell,
                     **self.options,
                 )
+            damaged = {where: why.replace(part, label) for where, why in done.damaged.items()}
+            return replace(done, part=label, damaged=damaged)
         except OnnxWalkError as error:
-            return str(error) if os.path.exists(part) else f"{error} (at {here()})"
+            text = str(error).replace(part, label)
+            return text if os.path.exists(part) else f"{text} (at {here()})"
 
 
 @contextlib.contextmanager

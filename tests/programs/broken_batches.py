@@ -238,6 +238,7 @@ READERS: dict[str, Callable[[Path], np.ndarray]] = {
 
 def _kill_workers(trial: Trial) -> None:
     """Workers are killed; the program has to replace them and end well."""
+    trial.options = ["--retries", "3"]  # all kills may hit the same part
     process = trial.start()
     for _ in range(trial.rng.randint(1, 3)):
         trial.until_it_works(process)

@@ -186,7 +186,7 @@ def work(tmp_path):
 
 
 def test_a_worker_with_the_same_files(work, tmp_path):
-    assert work(str(tmp_path / "0.npy"), "0.npy").rows == 3
+    assert work(str(tmp_path / "0.npy"), "0.npy", "0.npy").rows == 3
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_worker_with_another_model(work, tmp_path, content, message):
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    said = work(str(tmp_path / "0.npy"), "0.npy")
+    said = work(str(tmp_path / "0.npy"), "0.npy", "0.npy")
     assert str(path) in said and message in said and "process" in said and "\n" not in said
     assert not (tmp_path / "out/0.npy").exists()
 
@@ -213,17 +213,17 @@ def test_a_worker_that_may_not_read_the_model(work, tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("onnxwalk.interpreter.dask.reference.os.stat", refuse)
-    said = work(str(tmp_path / "0.npy"), "0.npy")
+    said = work(str(tmp_path / "0.npy"), "0.npy", "0.npy")
     assert "model.onnx: Permission denied (at process" in said
 
 
 def test_a_worker_with_another_folder_of_results(work, tmp_path):
     (tmp_path / "out/mark").rmdir()
-    said = work(str(tmp_path / "0.npy"), "0.npy")
+    said = work(str(tmp_path / "0.npy"), "0.npy", "0.npy")
     assert f"{tmp_path / 'out'}: process" in said and "has another folder there" in said
     assert not (tmp_path / "out/0.npy").exists() and Folder(tmp_path / "out").facts() is None
 
 
 def test_a_worker_without_the_part(work, tmp_path):
-    said = work(str(tmp_path / "1.npy"), "1.npy")
-    assert "1.npy: No such file or directory (at process" in said
+    said = work(str(tmp_path / "1.npy"), "1.npy", "parts/1.npy")
+    assert said.startswith("parts/1.npy: No such file or directory (at process")
