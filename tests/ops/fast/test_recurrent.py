@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxwalk.ops.ai_onnx import recurrent
+from onnxwalk.ops.fast import recurrent as fast
 from onnxwalk.ops.fast import recurrent_steps
 from tests.support.bound import run_bound
 
@@ -63,6 +64,53 @@ def test_like_the_plain_operator(kind, data):
         # states of Relu grow: what is left of sums of large ones has their rounding
         largest = np.abs(other).max(initial=1)
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=max(1e-5, 1e-6 * largest))
+
+
+@pytest.mark.parametrize("lengths", [None, 0, 7, 12])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("hidden", [3, 64, 65])
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_sequence(kind, hidden, direction, lengths, monkeypatch):
+    """With products of few units and of more, and in blocks of a few steps."""
+    monkeypatch.setattr(fast, "_BLOCK", 4 * 4 * 2 * hidden * 5)
+    directions = 2 if direction == "bidirectional" else 1
+    rng = np.random.default_rng(hidden)
+    prepare, plain, states, w, r, b, attributes = layer(kind, rng, directions, 4, hidden)
+    r *= np.float32(2 / np.sqrt(hidden))  # larger ones let rounding grow from step to step
+    attributes["direction"] = direction
+    given = None if lengths is None else np.array([lengths], np.int32)
+    bind = prepare(w, r, b, **attributes).bind
+    for scale in (0.5, 2.0):  # the second time with what the first one left in memory
+        x = (scale * rng.normal(size=(12, 1, 4))).astype(f32)
+        initial = [rng.normal(size=(directions, 1, hidden)).astype(f32) for _ in range(states)]
+        expected = plain(x, w, r, b, given, *initial, **attributes)
+        found = run_bound(bind, [x, given, *initial], used_outputs=(True,) * (1 + states))
+        for one, other in zip(found, expected, strict=True):
+            largest = np.abs(other).max(initial=1)
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=max(1e-5, 1e-6 * largest))
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("kind", ["RNN", "RNN relu"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_infinities_stay_with_their_units(kind, direction, sign):
+    """What is infinite in one unit's projection is no NaN in another one's."""
+    directions = 2 if direction == "bidirectional" else 1
+    rng = np.random.default_rng(0)
+    prepare, plain, _, w, r, b, attributes = layer(kind, rng, directions, 2, 5)
+    w[:, :, 1] = 0  # the second feature is one unit's alone
+    w[:, 0, 1] = 1e30
+    r[:, :, 0] = 0  # and nothing reads this unit
+    x = rng.normal(size=(3, 1, 2)).astype(f32)
+    attributes["direction"] = direction
+    bind = prepare(w, r, b, **attributes).bind
+    x[1, 0, 1] = sign * 1e30
+    with np.errstate(all="ignore"):
+        expected = plain(x, w, r, b, **attributes)
+        assert not np.isnan(expected[0][1, :, :, 1:]).any()
+        found = run_bound(bind, [x], used_outputs=(True, True))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("quick", [False, True])
