@@ -73,3 +73,32 @@ def test_an_image_keeps_its_margin_of_zeros():
     x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32).transpose(0, 3, 1, 2)
     (y,) = run_bound(registry.lookup("", "Relu", 14).binder, [x], margin=(1, 2, 3, 0))
     np.testing.assert_array_equal(y, activation.relu(x))
+
+
+def test_a_block_is_free_when_the_last_array_in_it_is_released():
+    """Values of one block, held and released in any order, also one array twice; a value that was
+    in a block which is free by now isn't one of the block that comes to lie there."""
+    space = Space()
+    whole = space.array((8, 16), np.float32)
+    part = whole[2:]
+    for array in (whole, part, part):
+        space.hold(array)
+    space.begin([whole, part], (0, 0, 0, 0), (True,))
+    assert not space.may_overwrite(whole) and not space.may_overwrite(part)
+    for array in (whole, part):
+        space.release(array)
+        assert space.arena.find_block(whole) is not None
+    assert space.may_overwrite(part)  # of three uses one is left
+    space.release(part)
+    assert space.arena.find_block(whole) is None
+
+    again = space.array((8, 16), np.float32)
+    assert again.__array_interface__["data"] == whole.__array_interface__["data"]
+    space.hold(again)
+    space.begin([whole, again], (0, 0, 0, 0), (True,))
+    space.hold(whole)  # the old array, now in the new block
+    assert not space.may_overwrite(again)
+    space.release(whole)
+    assert space.may_overwrite(again)
+    space.release(again)
+    assert space.arena.find_block(again) is None
