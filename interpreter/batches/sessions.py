@@ -43,8 +43,8 @@ class Loaded:
     def sha256(self) -> str:
         """Of the bytes that the session was made of: the file's, and those of its external data.
         Waits until it is known. Raises InvalidInputError if a file has changed meanwhile."""
-        if self._thread is not None:
-            self._thread.join()
+        if (thread := self._thread) is not None:
+            thread.join()
             self._thread = None
         if self._sha256 is None:
             self._hash()
@@ -66,6 +66,13 @@ class Loaded:
                     "begin anew, in another folder or with --restart"
                 )
 
+    def is_current(self) -> bool:
+        """Whether all files of the model are still those that it was loaded from."""
+        try:
+            return all(stamp(os.stat(path)) == opened for path, opened in self.session.model.files)
+        except OSError:
+            return False
+
     def _hash(self) -> None:
         digest = hashlib.sha256()
         for data in self._maps:
@@ -74,13 +81,15 @@ class Loaded:
         self._sha256 = digest.hexdigest()
 
 
+#: threads of a worker share what is loaded
+_lock = threading.Lock()
 #: what was asked for, which is kept so that its ``id`` stays its own, and what was loaded
 _loaded: dict[tuple[Any, ...], tuple[Any, Loaded]] = {}
 
 
 def cached_session(model: Any, options: Mapping[str, Any] | None = None) -> Loaded:
     """The session of a path, of bytes, or one that is a session already; loaded by the first call
-    in this process, and again when the file has changed.
+    in this process, and again when the file, or one of its external data, has changed.
 
     ``options``: arguments of ``load``. Raises InvalidInputError for anything else, and what
     ``load`` raises.
@@ -103,17 +112,15 @@ def cached_session(model: Any, options: Mapping[str, Any] | None = None) -> Load
             status.st_mtime_ns,
             repr(sorted((options or {}).items())),
         )
-    if key in _loaded and not isinstance(model, Session):
-        try:
-            _loaded[key][1].check_files()
-        except InvalidInputError:  # of external data, which the key doesn't tell
-            del _loaded[key]
-    if key not in _loaded:
-        session = model if isinstance(model, Session) else load(model, **(options or {}))
-        if len(_loaded) >= _MOST:
-            _loaded.pop(next(iter(_loaded)))
-        _loaded[key] = model, Loaded(session)
-    return _loaded[key][1]
+    with _lock:
+        if key in _loaded and not isinstance(model, Session) and not _loaded[key][1].is_current():
+            del _loaded[key]  # of other external data, perhaps, which the key doesn't tell
+        if key not in _loaded:
+            session = model if isinstance(model, Session) else load(model, **(options or {}))
+            if len(_loaded) >= _MOST:
+                _loaded.pop(next(iter(_loaded)))
+            _loaded[key] = model, Loaded(session)
+        return _loaded[key][1]
 
 
 def forget_sessions() -> None:

@@ -18,8 +18,8 @@ from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.optional import require
 from onnxwalk.interpreter.session import Session
-from onnxwalk.interpreter.tables.convert import declared_dtype
-from onnxwalk.interpreter.tables.frames import feeds_of
+from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
+from onnxwalk.interpreter.tables.frames import rows_of
 from onnxwalk.interpreter.tables.maps import as_columns
 from onnxwalk.interpreter.tables.writing import Rows
 
@@ -54,7 +54,8 @@ def run(
 
     Raises InvalidInputError if Dask isn't installed, for other data, unknown names, a model that
     can't be read, and workers that have other versions; and what ``load`` raises. Computing raises
-    InvalidInputError for outputs that don't have a row for each row of the inputs.
+    InvalidInputError for outputs that don't have a row for each row of the inputs, or whose shape
+    depends on the values.
     """
     if not isinstance(batch, int) or batch < 1:
         raise InvalidInputError(f"batch must be a positive integer, not {batch!r}")
@@ -73,11 +74,15 @@ def run(
         if len(session.inputs) != 1:
             raise InvalidInputError(_dict_expected(session))
         data = {session.inputs[0].name: data}
-    if isinstance(data, Mapping) and all(isinstance(x, arrays.Array) for x in data.values()):
+    if isinstance(data, Mapping):
+        if odd := [name for name, value in data.items() if not isinstance(value, arrays.Array)]:
+            kind = type(data[odd[0]]).__name__
+            raise InvalidInputError(f"input '{odd[0]}' must be a Dask array, not a {kind}")
         return _over_arrays(session, rows, dict(data), _payload(content))
-    if hasattr(data, "_meta_nonempty"):
+    # A Delayed has every attribute that it is asked for; its class hasn't.
+    if hasattr(type(data), "_meta_nonempty"):
         return _over_frame(session, rows, data, _payload(content))
-    if hasattr(data, "map_partitions"):
+    if hasattr(type(data), "map_partitions"):
         return _over_bag(rows, data, _payload(content))
     raise InvalidInputError(
         f"data must be a Dask array, bag or data frame, a dict of arrays, or a NumPy array, not a "
@@ -124,23 +129,44 @@ class RowsOf:
     def __dask_tokenize__(self) -> Any:
         return type(self).__name__, self.reference, self.names, self.batch, self.is_single
 
-    def blocks(self, *blocks: np.ndarray, inputs: tuple[str, ...], payload: Any) -> Any:
-        """The output (or a tuple of all) for blocks of the inputs."""
-        feeds = dict(zip(inputs, blocks, strict=True))
-        values = run_rows(self.reference.session(payload), self.names, feeds, self.batch)
-        found = tuple(value for value, _ in values.values())
+    def blocks(
+        self,
+        *blocks: np.ndarray,
+        inputs: tuple[str, ...],
+        empty: Mapping[str, np.ndarray],
+        payload: Any,
+    ) -> Any:
+        """The output (or a tuple of all) for blocks of the inputs. ``empty``: of each, without
+        rows."""
+        found = tuple(empty.values())
+        if any(map(len, blocks)):
+            feeds = dict(zip(inputs, blocks, strict=True))
+            values = run_rows(self.reference.session(payload), self.names, feeds, self.batch)
+            found = tuple(value for value, _ in values.values())
+            for name, value in zip(values, found, strict=True):
+                _check_same(name, value, empty[name])
         return found[0] if self.is_single else found
 
-    def frame(self, frame: Any, payload: Any) -> Any:
-        """A data frame with the outputs for those of a partition."""
+    def frame(self, frame: Any, payload: Any, empty: Any) -> Any:
+        """A data frame with the outputs for those of a partition. ``empty``: one without rows."""
+        if not len(frame):
+            return _indexed(empty, frame.index)
         session = self.reference.session(payload)
-        infos = {info.name: info for info in session.inputs}
-        feeds = feeds_of(frame, infos, session.inputs)
-        assert feeds is not None
+        rows = rows_of(frame, {info.name: info for info in session.inputs}, session.inputs)
+        found = self.as_frame(session, {name: part.read() for name, part in rows.items()})
+        if [*found.columns] != [*empty.columns]:
+            raise InvalidInputError(
+                f"the outputs of a partition have {len(found.columns)} columns, not the "
+                f"{len(empty.columns)} that there are for zeros: {_DEPENDS}"
+            )
+        return _indexed(found, frame.index)
+
+    def as_frame(self, session: Session, feeds: Mapping[str, np.ndarray]) -> Any:
+        """A data frame of the outputs."""
         values = run_rows(session, self.names, feeds, self.batch)
         keys = {name: parts for name, (_, parts) in values.items() if parts}
         flat = Rows({name: value for name, (value, _) in values.items()}, keys).flat()
-        return require("pandas").DataFrame(flat, index=frame.index)
+        return require("pandas").DataFrame(flat)
 
     def bag(self, rows: Iterable[Any], payload: Any) -> list[Any]:
         """The output of each row of a partition, or a dict of them."""
@@ -185,10 +211,23 @@ def run_rows(
                     f"{rows} rows); choose other outputs"
                 )
             pieces[name].append(value)
+            _check_same(name, value, pieces[name][0])
     return {
         name: (found[0] if len(found) == 1 else np.concatenate(found), keys[name])
         for name, found in pieces.items()
     }
+
+
+#: what is said of outputs that have several shapes
+_DEPENDS = "it depends on the values; choose other outputs"
+
+
+def _check_same(name: str, value: np.ndarray, other: np.ndarray) -> None:
+    if value.shape[1:] != other.shape[1:]:
+        raise InvalidInputError(
+            f"output '{name}' has rows of shape {value.shape[1:]} here and {other.shape[1:]} "
+            f"elsewhere: {_DEPENDS}"
+        )
 
 
 def _over_arrays(session: Session, rows: RowsOf, data: dict[str, Any], payload: Any) -> Any:
@@ -205,7 +244,8 @@ def _over_arrays(session: Session, rows: RowsOf, data: dict[str, Any], payload: 
     for number, name in enumerate(inputs):
         # The first axis is shared; the others are this input's own, and come in one piece.
         arguments += [data[name], _axes(number + 1, data[name].ndim)]
-    fixed = {"inputs": tuple(inputs), "payload": payload, "concatenate": True}
+    empty = {name: meta[:0] for name, meta in metas.items()}
+    fixed = {"inputs": tuple(inputs), "empty": empty, "payload": payload, "concatenate": True}
     if rows.is_single:
         (meta,) = metas.values()
         return _blockwise(rows.blocks, meta, *arguments, **fixed)
@@ -228,7 +268,8 @@ def _check_rows(data: Mapping[str, Any]) -> None:
     known = {length for length in lengths.values() if not math.isnan(length)}
     if len(known) > 1:
         raise InvalidInputError(f"the inputs have different numbers of rows: {lengths}")
-    if unknown and len({given.chunks[0] for given in data.values()}) > 1:
+    chunks = {given.numblocks[0] for given in data.values()}
+    if unknown and (len(unknown) < len(data) or len(chunks) > 1):
         raise InvalidInputError(
             f"input '{unknown[0]}': its number of rows isn't known, so that it can't be split as "
             "the others are; call the array's compute_chunk_sizes() first"
@@ -278,17 +319,37 @@ def _output_metas(
                     "array's compute_chunk_sizes() first"
                 )
         shape = (rows, *(int(size) for size in given.shape[1:]))
-        feeds[info.name] = np.full(shape, "" if given.dtype.kind in "OU" else 0, given.dtype)
+        feeds[info.name] = _nothing(shape, given.dtype)
     return {name: value for name, (value, _) in run_rows(session, names, feeds, rows).items()}
 
 
 def _over_frame(session: Session, rows: RowsOf, data: Any, payload: Any) -> Any:
-    sample = data._meta_nonempty  # of two rows
-    if (fixed := fixed_rows(session)) is not None:
-        sample = sample.iloc[np.resize(np.arange(len(sample)), fixed)]
-    meta = rows.frame(sample, None).iloc[:0]
-    meta.index = data._meta.index
-    return data.map_partitions(rows.frame, payload, meta=meta)
+    """Raises InvalidInputError for a single column, and for columns that fit no input."""
+    typical = data._meta_nonempty  # two rows of any values
+    if not hasattr(typical, "columns"):
+        raise InvalidInputError("a single column is no data frame; pass series.to_frame()")
+    size = fixed_rows(session) or 2
+    infos = {info.name: info for info in session.inputs}
+    feeds = {}
+    for name, part in rows_of(typical, infos, session.inputs).items():
+        shape, dtype = declared_shape(infos[name]) or (), declared_dtype(infos[name])
+        sample = [length for length in shape[1:] if isinstance(length, int)]
+        if shape and len(sample) == len(shape) - 1 and dtype is not None:
+            feeds[name] = _nothing((size, *sample), dtype)  # also if the columns hold lists
+        else:
+            feeds[name] = part.read()[np.resize(np.arange(len(typical)), size)]
+    meta = _indexed(rows.as_frame(session, feeds).iloc[:0], data._meta.index)
+    return data.map_partitions(rows.frame, payload, meta, meta=meta)
+
+
+def _indexed(frame: Any, index: Any) -> Any:
+    frame = frame.copy()
+    frame.index = index
+    return frame
+
+
+def _nothing(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return np.full(shape, "" if dtype.kind in "OU" else 0, dtype)
 
 
 def _over_bag(rows: RowsOf, data: Any, payload: Any) -> Any:

@@ -115,9 +115,21 @@ def feeds_of(
         table = RecordTable(frame, "the records")
     else:
         return None
+    return {name: part.read() for name, part in _rows_of(table, infos, required).items()}
+
+
+def rows_of(
+    frame: Any, infos: Mapping[str, TensorInfo], required: Sequence[TensorInfo]
+) -> dict[str, TableRows]:
+    """As ``feeds_of``, of a data frame, before its values are read."""
+    return _rows_of(frame_table(frame, f"the {type(frame).__name__}"), infos, required)
+
+
+def _rows_of(
+    table: Table, infos: Mapping[str, TensorInfo], required: Sequence[TensorInfo]
+) -> dict[str, TableRows]:
     chosen = assign(table, infos, required)
-    rows = [TableRows(table, columns, infos[name]) for name, columns in chosen.items()]
-    return {name: part.read() for name, part in zip(chosen, rows, strict=True)}
+    return {name: TableRows(table, columns, infos[name]) for name, columns in chosen.items()}
 
 
 def feed_of(value: Any, info: TensorInfo) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,36 @@ def test_a_model_that_is_replaced_stays_what_it_was(folder):
     run_part(session, "parts/1.npy", "out")
     assert np.load("out/1.npy")[0, 0] == 2
     assert cached_session(folder / "m.onnx").sha256 != stored()
+
+
+def test_other_external_data_are_another_model(folder):
+    """Also where they were replaced, and the file that names them is the same."""
+    model = write(folder / "m.onnx", 2, external="m.data")
+    first = cached_session(model)
+    write(folder / "other.onnx", 3, external="other.data")
+    Path("other.data").replace("m.data")
+    second = cached_session(model)
+    assert second is not first and second.sha256 != first.sha256
+    run_part(model, "parts/1.npy", "out")
+    assert np.load("out/1.npy")[0, 0] == 3
+
+
+def test_threads_load_a_model_once(folder, monkeypatch):
+    write(folder / "m.onnx", 2)
+    load, loaded, found = sessions.load, [], []
+
+    def noted(*arguments, **options):
+        loaded.append(arguments)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(sessions, "load", noted)
+
+    def work():
+        found.append(cached_session(folder / "m.onnx").sha256)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(loaded) == 1 and len(found) == 4 and len(set(found)) == 1

@@ -217,6 +217,112 @@ def test_data_frames_with_empty_partitions_and_other_indexes():
             assert y.dtypes.equals(found.dtypes) and list(y.columns) == list(found.columns)
 
 
+def double(rows):
+    """y = 2 x of three numbers in a row."""
+    edges = [("x", 1, [rows, 3])], [("y", 1, [rows, 3])]
+    return model_of([("Add", ["x", "x"], ["y"])], *edges)
+
+
+NUMBERS = np.arange(30, dtype=np.float32).reshape(10, 3)
+
+
+@pytest.mark.parametrize("rows", [(5, 0, 5), (0, 10), (0,)])
+def test_no_rows_of_a_model_with_a_fixed_number_of_rows(rows):
+    """None isn't that number, but a result without rows needs no run."""
+    x = NUMBERS[: sum(rows)]
+    y = onnxwalk.dask.run(double(5), da.from_array(x, chunks=(rows, 3)))
+    assert y.chunks == (rows, (3,))
+    np.testing.assert_array_equal(y.compute(), 2 * x)
+
+
+def test_outputs_whose_shape_depends_on_the_values():
+    """y has a column for each number that occurs, and as many rows as x."""
+    onnx = pytest.importorskip("onnx")
+    nodes = [
+        ("Unique", ["x"], ["u"]),
+        ("Unsqueeze", ["u", "zero"], ["row"]),
+        ("Shape", ["x"], ["shape"]),
+        ("Gather", ["shape", "zero"], ["n"]),
+        ("Pad", ["n", "after", "fill"], ["times"]),
+        ("Tile", ["row", "times"], ["y"]),
+    ]
+    model = model_of(nodes, [("x", 1, ["n", 3])], [("y", 1, ["n", "k"])])
+    for name, value in {"zero": [0], "after": [0, 1], "fill": 1}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+    with pytest.raises(InvalidInputError, match=r"rows of shape \(15,\) here and \(1,\) elsewhere"):
+        onnxwalk.dask.run(model, da.from_array(NUMBERS, chunks=(5, 3))).compute()
+    with pytest.raises(InvalidInputError, match="it depends on the values; choose other outputs"):
+        onnxwalk.dask.run(model, da.from_array(NUMBERS, chunks=(10, 3)), batch=4).compute()
+    frames, pandas = frame_libraries()
+    frame = frames.from_pandas(pandas.DataFrame(NUMBERS, columns=[*"abc"]), npartitions=2)
+    with pytest.raises(InvalidInputError, match="have 15 columns, not the 1"):
+        onnxwalk.dask.run(model, frame).compute()
+
+
+def frame_libraries():
+    return pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
+
+
+def test_an_output_with_always_two_rows():
+    """As many as the model is tried on."""
+    onnx = pytest.importorskip("onnx")
+    edges = [("x", 1, ["n", 3])], [("y", 1, ["m", 3])]
+    model = model_of([("Slice", ["x", "start", "end"], ["y"])], *edges)
+    for name, value in {"start": [0], "end": [2]}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+    for data in (da.from_array(NUMBERS, chunks=5), db.from_sequence(list(NUMBERS), npartitions=2)):
+        with pytest.raises(InvalidInputError, match=r"'y' doesn't have one row .* for 5 rows"):
+            onnxwalk.dask.run(model, data).compute()
+
+
+def test_one_chunk_of_unknown_rows_is_not_repeated_for_others():
+    """As Dask would do: a has three chunks, b one."""
+    edges = [("a", 1, ["n", 3]), ("b", 1, ["n", 3])], [("y", 1, ["n", 3])]
+    model = model_of([("Add", ["a", "b"], ["y"])], *edges)
+    a, b = (da.from_array(NUMBERS, chunks=(rows, 3)) for rows in (4, 10))
+    with pytest.raises(InvalidInputError, match="its number of rows isn't known"):
+        onnxwalk.dask.run(model, {"a": a[a[:, 0] >= 0], "b": b[b[:, 0] < 12]})
+
+
+def test_what_is_nearly_such_data():
+    model = double("n")
+    with pytest.raises(InvalidInputError, match="data must be a Dask array, bag or data frame"):
+        onnxwalk.dask.run(model, dask.delayed(NUMBERS))  # which has all attributes
+    with pytest.raises(InvalidInputError, match="input 'x' must be a Dask array, not a ndarray"):
+        onnxwalk.dask.run(model, {"x": NUMBERS})
+    frames, pandas = frame_libraries()
+    data = frames.from_pandas(pandas.DataFrame(NUMBERS, columns=[*"abc"]), npartitions=2)
+    with pytest.raises(InvalidInputError, match=r"pass series\.to_frame\(\)"):
+        onnxwalk.dask.run(model, data["a"])
+    with pytest.raises(InvalidInputError, match="takes 3 columns, but there are 2"):
+        onnxwalk.dask.run(model, data[["a", "b"]])
+
+
+def test_data_frames_of_a_model_with_a_fixed_number_of_rows():
+    frames, pandas = frame_libraries()
+    index = pandas.Index([f"key {i}" for i in range(10)], name="key")
+    frame = pandas.DataFrame(NUMBERS, columns=[*"abc"], index=index)
+    data = frames.from_pandas(frame, npartitions=5, sort=False)
+    kept = {"key 2", "key 3", "key 7"}
+    some = data.map_partitions(lambda part: part[part.index.isin(kept)], meta=data._meta)
+    found = onnxwalk.dask.run(double(1), some)
+    assert [len(part) for part in dask.compute(*found.to_delayed())] == [0, 2, 0, 1, 0]
+    np.testing.assert_array_equal(found.compute().to_numpy(), 2 * NUMBERS[[2, 3, 7]])
+    assert found.compute().index.equals(index[[2, 3, 7]])
+
+
+def test_data_frames_with_columns_of_lists(tmp_path):
+    frames, pandas = frame_libraries()
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"row": range(10), "x": NUMBERS.tolist()})
+    frame.to_parquet(tmp_path / "x.parquet")
+    for options in ({}, {"dtype_backend": "pyarrow"}):
+        data = frames.read_parquet(tmp_path / "x.parquet", **options)
+        found = onnxwalk.dask.run(double("n"), data)
+        assert [*found.columns] == ["y_0", "y_1", "y_2"]
+        np.testing.assert_array_equal(found.compute().to_numpy(), 2 * NUMBERS)
+
+
 def test_other_arguments():
     x = da.from_array(X)
     with pytest.raises(InvalidInputError, match="batch must be"):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxwalk.ops.ai_onnx import recurrent
+from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast import recurrent as fast
 from onnxwalk.ops.fast import recurrent_steps
 from tests.support.bound import run_bound
@@ -167,6 +168,24 @@ def test_many_steps_and_sequences_in_blocks():
     found = run_bound(prepare(w, r, b, **attributes).bind, [x, lengths], used_outputs=(True,) * 3)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
+
+
+def test_sequences_that_end_where_all_ran_in_an_earlier_run():
+    """The layout of a block is kept while all sequences run; another run has shorter ones."""
+    rng = np.random.default_rng(4)
+    prepare, plain, _, w, r, b, attributes = layer("LSTM", rng, 1, 3, 4)
+    x = rng.normal(size=(5, 6, 3)).astype(f32)
+    space = Space()
+    lengths = np.full(6, 5, np.int32)
+    space.begin([], (0, 0, 0, 0), (True,) * 3)
+    results = prepare(w, r, b, **attributes).bind(space, x, lengths)
+    space.end()
+    for new in ([5] * 6, [5, 5, 2, 5, 5, 1], [5] * 6, [4] * 6):
+        lengths[:] = new
+        for function, operands in space.calls:
+            function(*operands)
+        for one, other in zip(results, plain(x, w, r, b, lengths, **attributes), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize(
