@@ -91,15 +91,8 @@ def attention_binders(write_mask: WriteMask, masked: float) -> tuple[Bind, Movin
         value = masked if mask_filter_value is None else mask_filter_value
         after = _After(space, q, k, v, num_heads, scale, write_mask, value, unidirectional)
 
-        def run(
-            x: np.ndarray,
-            weights: np.ndarray,
-            bias: np.ndarray | None = None,
-            mask_index: np.ndarray | None = None,
-            past: np.ndarray | None = None,
-            attention_bias: np.ndarray | None = None,
-            *others: np.ndarray | None,
-        ) -> tuple[np.ndarray, ...] | None:
+        def run(*inputs: np.ndarray | None) -> tuple[np.ndarray, ...] | None:
+            mask_index, past, attention_bias = _padded(inputs, 6)[3:]
             if past is None or not after.fits_both(past, mask_index, attention_bias):
                 return None
             return after.y, after.both(past, mask_index, attention_bias)
@@ -107,6 +100,11 @@ def attention_binders(write_mask: WriteMask, masked: float) -> tuple[Bind, Movin
         return run
 
     return bind, bind_moving
+
+
+def _padded(inputs: Sequence[np.ndarray | None], count: int) -> tuple[np.ndarray | None, ...]:
+    """The first inputs of a node, ``None`` for those that are left out at its end."""
+    return (*inputs[:count], *(None,) * (count - len(inputs)))
 
 
 def _project(
@@ -216,17 +214,8 @@ def multi_head_binders(write_mask: WriteMask, masked: float) -> tuple[Bind, Movi
         number = masked if mask_filter_value is None else mask_filter_value
         after = _After(space, q, k, v, num_heads, scale, write_mask, number, unidirectional)
 
-        def run(
-            query: np.ndarray,
-            key: np.ndarray,
-            value: np.ndarray,
-            bias: np.ndarray | None = None,
-            key_padding_mask: np.ndarray | None = None,
-            attention_bias: np.ndarray | None = None,
-            past_key: np.ndarray | None = None,
-            past_value: np.ndarray | None = None,
-            *others: np.ndarray | None,
-        ) -> tuple[np.ndarray, ...] | None:
+        def run(*inputs: np.ndarray | None) -> tuple[np.ndarray, ...] | None:
+            key_padding_mask, attention_bias, past_key, past_value = _padded(inputs, 8)[4:]
             if past_key is None or past_value is None:
                 return None
             given = past_key, past_value, key_padding_mask, attention_bias
